@@ -97,11 +97,6 @@ COMM_HOOKS: dict[DeviceKind, tuple[str, ...]] = {
 }
 
 
-def _each_method(here: Environment) -> list[tuple[Method, str]]:
-    """The published ones and, on several GPUs, DataParallel with kept threads."""
-    return [(method, "") for method in [*PUBLISHED, *(["dp_kept_threads"] if len(here.gpus) > 1 else [])]]
-
-
 def _each_option(here: Environment) -> list[tuple[Method, str]]:
     """DDP's default options, then each one that is on or off the other way round, then each compression."""
     switched = [
@@ -126,7 +121,10 @@ CAMPAIGNS: dict[str, RoundCampaign | AdaptiveCampaign] = {
         # 80 measured steps of all devices: enough for an interval within a run. A pilot (`pilot.py`) makes them more
         # where the GPU is quick.
         sizes={"cuda": replace(GPUS, steps=40, samples=5120), "cpu": replace(CORES, epochs=3, steps=4)},
-        launches=_each_method,
+        # On several GPUs DataParallel with kept threads comes, too.
+        launches=lambda here: [
+            (method, "") for method in PUBLISHED + (["dp_kept_threads"] if len(here.gpus) > 1 else [])
+        ],
         check=CHECK,
         report=f"{REPORT} --lang both --brief",
         tolerance=3,

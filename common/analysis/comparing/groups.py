@@ -58,6 +58,7 @@ class Group:
         """
         rows = _on_best_measured_devices([row for row in self.main_rows if row.is_valid])
         by_method = grouped(_best_measured_last(rows), lambda row: row.method)
+        # DDP with other options speaks for DDP only where it was not run without.
         candidates = [[row for row in alike if not row.options] or alike for alike in by_method.values()]
         best = [alike[-1] for alike in candidates]
         first = min(best, key=lambda row: (not row.is_parallel, method_order(row.method)), default=None)
