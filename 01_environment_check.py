@@ -18,10 +18,10 @@ import argparse
 import shlex
 from pathlib import Path
 
-from common.command_line.parser import Parser, add_language, start
+from common.command_line.parser import Parser, otherwise, start
 from common.machine.before_torch import start_fork_server
 from common.records.disk import check_writable, write_record
-from common.sentences import Sentences, language_of
+from common.sentences import LANGUAGES, Sentences, language_of
 
 
 def main() -> int:
@@ -79,7 +79,7 @@ def parse_arguments() -> argparse.Namespace:
                         help="where the record goes")  # fmt: skip
     parser.add_argument("--benchmark", action=argparse.BooleanOptionalAction, default=True,
                         help="measure what the parts can do, under a minute")  # fmt: skip
-    add_language(parser)
+    parser.add_argument("--lang", choices=LANGUAGES, help="language of what is printed" + otherwise("the locale's"))
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     return parser.parse_args()
 

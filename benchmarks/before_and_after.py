@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common.analysis.comparing.groups import configurations
+from common.analysis.comparing.groups import compare_runs
 from common.analysis.reading.folder import read_folder
 from common.analysis.statistics.estimates import (
     LEAST,
@@ -102,7 +102,7 @@ def recorded_deviations() -> np.ndarray:
     """Logarithms of how launches of one configuration differ from their mean, of three launches or more."""
     deviations: list[float] = []
     for folder in sorted(path for path in EXAMPLES.iterdir() if path.is_dir()):
-        for row in configurations(read_folder(folder)):
+        for row in compare_runs(read_folder(folder)).configurations:
             seconds = np.log([run.seconds_per_sample.value for run in row.runs])
             if row.is_valid and len(seconds) >= LEAST:
                 deviations += list((seconds - seconds.mean()) / np.sqrt(1 - 1 / len(seconds)))

@@ -44,13 +44,13 @@ from common.console.screen import TrainingProgress, open_console
 from common.machine.devices import (
     LocalDevices,
     barrier,
-    default_precision,
     default_workers,
     listed_devices,
     of_torchrun,
     one_device,
     rank_device,
 )
+from common.machine.precision import default_precision
 from common.measuring.clocks import StepClock
 from common.measuring.device_use import GpuSampler
 from common.training.batch import Batch

@@ -25,7 +25,7 @@ import pandas as pd
 from conftest import ROOT
 from namespaces import link, missing_here, start
 
-from common.analysis.comparing.groups import build_groups, configurations
+from common.analysis.comparing.groups import compare_runs
 from common.analysis.predicting.forecast import GroupForecast, forecast
 from common.analysis.predicting.inputs import Link, Question
 from common.analysis.predicting.parallel_steps import PredictedStep
@@ -94,7 +94,7 @@ def example(name: str, folders: tuple[str, str, str]) -> list[dict]:
 def scores(case: str, records: list, question: Question) -> list[dict]:
     runs = [summarise(record.run_id, record) for record in records if isinstance(record, Record)]
     probed = [record for record in records if isinstance(record, EnvironmentRecord)]
-    forecasts = [forecast(group, question) for group in build_groups(configurations(Folder(runs, probed=probed)))]
+    forecasts = [forecast(group, question) for group in compare_runs(Folder(runs, probed=probed)).groups]
     return [
         line(f"{case}, {_batch(made)} each", one.method, one.devices, one.step, one.measured_step, made.basis.step)
         for made in forecasts if made for one in made.forecasts if one.measured_step
@@ -184,7 +184,7 @@ def compare_link(model: str, rate: int, nodes: int, known: list, measured: Recor
     latency = min(time.seconds for time in probed.times if time.seconds) / (2 * (probed.ranks - 1))
     question = Question((nodes,), Link(PAYLOAD * rate * 1e6 / 8, latency, f"{rate} Mbit/s"))
     runs = [summarise(record.run_id, record) for record in known[1:]]
-    (of_group,) = [forecast(group, question) for group in build_groups(configurations(Folder(runs, probed=known[:1])))]
+    (of_group,) = [forecast(group, question) for group in compare_runs(Folder(runs, probed=known[:1])).groups]
     step, mean = of_group.forecasts[0].step, fmean(measured.measured_steps)
     return line(f"{model}, {rate} Mbit/s", "ddp", nodes, step, mean, of_group.basis.step)
 

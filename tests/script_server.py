@@ -60,7 +60,7 @@ def preload(kind: str) -> set[str]:
     if SCRIPTS[kind]:
         import_as(sorted(ROOT.glob(SCRIPTS[kind])))
     if kind == "training":
-        sys.modules["common.machine.environment"].import_torchvision()
+        sys.modules["common.machine.libraries"].import_torchvision()
         register_few_layers()
     return {name for name in set(sys.modules) - before if name.startswith("common.")} if kind == "training" else set()
 

@@ -9,6 +9,7 @@ from common.campaigns.launches import (
     PUBLISHED,
     QUIET,
     REPORT,
+    USUAL_SIZES,
     History,
     Overrides,
     Place,
@@ -21,7 +22,6 @@ from common.command_line.commands import default_count
 from common.errors import UsageError
 from common.records import METHODS, DeviceKind, Environment, Method
 
-MODELS: dict[DeviceKind, str] = {"cuda": "resnet50", "cpu": "resnet18"}
 BATCHES: dict[DeviceKind, tuple[int, ...]] = {
     "cuda": (8, 32, 128, 512, 16, 64, 256, 1024, 2048),
     "cpu": (8, 32, 16, 64),
@@ -68,18 +68,15 @@ def _command(kind: DeviceKind, method: Method, devices: int, batch: int, overrid
     steps = max(24, min(120, 7680 // batch)) if kind == "cuda" else max(10, min(24, 192 // batch))
     of_method = METHODS[method]
     devices = devices if of_method.is_parallel else 1
-    sizes = Sizes(MODELS[kind], batch, epochs=1, steps=steps).chosen(replace(overrides, batch=batch), devices)
+    sizes = replace(USUAL_SIZES[kind], epochs=1, steps=steps).chosen(replace(overrides, batch=batch), devices)
     has_profile = kind == "cuda" and (not of_method.is_parallel or (of_method.has_replicas and is_first))
     return sizes.command(method, devices, PROFILE if has_profile else NO_PROFILE)
 
 
 HOPELESS = 0.5
 """Below this share of the speed so far, one round is enough: on two busy CPU cores bf16 took twelve times as long."""
-START: dict[DeviceKind, Sizes] = {
-    "cuda": Sizes("resnet50", batch=64, epochs=2, samples=12_288),
-    "cpu": Sizes("resnet18", batch=16, epochs=2, samples=192),
-}
-"""Two epochs, so that the loss can be seen to fall."""
+SAMPLES: dict[DeviceKind, int] = {"cuda": 12_288, "cpu": 192}
+"""Of an epoch."""
 DOUBLED = ""
 """Stands for the batch, twice as large."""
 SWITCHES: dict[DeviceKind, tuple[str, ...]] = {
@@ -99,7 +96,7 @@ def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: H
     rounds = overrides.repeats or MIN_ROUNDS
     if rounds < MIN_ROUNDS:
         raise UsageError(f"a rung needs {MIN_ROUNDS} rounds for an interval: give REPEATS={MIN_ROUNDS} or more")
-    first = best = START[kind].chosen(overrides, 1)
+    first = best = replace(USUAL_SIZES[kind], samples=SAMPLES[kind]).chosen(overrides, 1)
     orders, batch_pays = enumerate(drawn_orders(2, seed), 1), True  # rounds are counted through all trials
     for switch in SWITCHES[kind]:
         if NEEDS_SWITCH.get(switch, "") not in best.switches or (switch == DOUBLED and not batch_pays):

@@ -13,6 +13,7 @@ from common.campaigns.launches import (
     PUBLISHED,
     QUIET,
     REPORT,
+    USUAL_SIZES,
     FailureKind,
     History,
     Overrides,
@@ -96,11 +97,6 @@ COMM_HOOKS: dict[DeviceKind, tuple[str, ...]] = {
 }
 
 
-def _each_method(here: Environment) -> list[tuple[Method, str]]:
-    """The published ones and, on several GPUs, DataParallel with kept threads."""
-    return [(method, "") for method in [*PUBLISHED, *(["dp_kept_threads"] if len(here.gpus) > 1 else [])]]
-
-
 def _each_option(here: Environment) -> list[tuple[Method, str]]:
     """DDP's default options, then each one that is on or off the other way round, then each compression."""
     switched = [
@@ -118,40 +114,42 @@ def _each_exchange(*names: str) -> Callable[[Environment], list[tuple[Method, st
     return lambda here: [("ddp", f" --exchange {name}" if name != "ddp" else "") for name in names]
 
 
-LAB_GPU, LAB_CORES = Sizes("resnet50", batch=64, epochs=2), Sizes("resnet18", batch=16, epochs=2)
-# Sizes differ between campaigns, so that step 05 does not pool a launch of one with a launch of another.
+GPUS, CORES = USUAL_SIZES["cuda"], USUAL_SIZES["cpu"]
 CAMPAIGNS: dict[str, RoundCampaign | AdaptiveCampaign] = {
     "lab": RoundCampaign(
         message("one device, DataParallel and DistributedDataParallel, with sizes that give a first page in minutes"),
         # 80 measured steps of all devices: enough for an interval within a run. A pilot (`pilot.py`) makes them more
         # where the GPU is quick.
-        sizes={"cuda": replace(LAB_GPU, steps=40, samples=5120), "cpu": replace(LAB_CORES, epochs=3, steps=4)},
-        launches=_each_method,
+        sizes={"cuda": replace(GPUS, steps=40, samples=5120), "cpu": replace(CORES, epochs=3, steps=4)},
+        # On several GPUs DataParallel with kept threads comes, too.
+        launches=lambda here: [
+            (method, "") for method in PUBLISHED + (["dp_kept_threads"] if len(here.gpus) > 1 else [])
+        ],
         check=CHECK,
         report=f"{REPORT} --lang both --brief",
         tolerance=3,
     ),
     "sweep": RoundCampaign(
         message("step 04 with the default options of DDP, then with each other one"),
-        sizes={"cuda": replace(LAB_GPU, steps=100), "cpu": replace(LAB_CORES, steps=5)},
+        sizes={"cuda": replace(GPUS, steps=100), "cpu": replace(CORES, steps=5)},
         launches=_each_option,
         later=QUIET,
         minutes=15,
     ),
     "exchanges": RoundCampaign(
         message("step 04 with torch's DDP, then with each exchange that is built by hand"),
-        sizes={"cuda": replace(LAB_GPU, steps=60), "cpu": replace(LAB_CORES, steps=6)},
+        sizes={"cuda": replace(GPUS, steps=60), "cpu": replace(CORES, steps=6)},
         launches=_each_exchange("ddp", "per-parameter", "flat", "overlapped"),
     ),
     "my_exchange": RoundCampaign(
         message("step 04 with the exchange of lessons/build_your_own_ddp.py, and with one all-reduce per parameter"),
-        sizes={"cuda": replace(LAB_GPU, steps=50), "cpu": replace(LAB_CORES, steps=7)},
+        sizes={"cuda": replace(GPUS, steps=50), "cpu": replace(CORES, steps=7)},
         launches=_each_exchange("per-parameter", "mine"),
         repeats=5,
     ),
     "exercise": RoundCampaign(
         message("the published exercise: its commands, with its sizes, on its four devices or as many as there are"),
-        sizes={"cuda": replace(LAB_GPU, epochs=5), "cpu": replace(LAB_GPU, epochs=5)},
+        sizes={"cuda": replace(GPUS, epochs=5), "cpu": replace(GPUS, epochs=5)},
         check=CHECK.removesuffix(QUIET),
         first="",
         later=QUIET,

@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 from common.command_line.commands import startable
 from common.errors import UsageError
-from common.records import METHODS, Environment, EnvironmentRecord, Method, Record, machine_of
+from common.records import METHODS, DeviceKind, Environment, EnvironmentRecord, Method, Record, machine_of
 from common.records.disk import record_in
 
 REPORT = (
@@ -72,6 +72,14 @@ class Sizes:
         words = f"--model {shlex.quote(self.model)} --batch-size {batch} --epochs {self.epochs}"
         samples = f" --samples-per-epoch {self.samples}" if self.samples else ""
         return startable(METHODS[method].command(words + samples, devices)) + flags + self.switches
+
+
+USUAL_SIZES: dict[DeviceKind, Sizes] = {
+    "cuda": Sizes("resnet50", batch=64, epochs=2),
+    "cpu": Sizes("resnet18", batch=16, epochs=2),
+}
+"""Two epochs, so that the loss can be seen to fall. Each campaign has other steps or samples, so that step 05 does not
+pool a launch of one with a launch of another."""
 
 
 def drawn_orders(count: int, seed: int | str) -> Iterator[list[int]]:

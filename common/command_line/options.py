@@ -81,20 +81,12 @@ class TrainingOptions(BaseModel):
     quiet: bool = _measurement(False, "print errors only")
 
 
-class PrintTemplate(argparse.Action):
-    """`--model-template`: prints a model's file to begin with, and ends."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print((Path(__file__).parents[2] / "examples" / "my_model.py").read_text(), end="")
-        parser.exit()
-
-
 def training_parser(method: Method, description: str = "") -> Parser:
     """The parser of a method's script."""
     parser, how = Parser(description=description), METHODS[method]
     parser.set_defaults(method=method)
     text = "print a file to begin with, for --model my_model.py:build, and exit"
-    parser.add_argument("--model-template", action=PrintTemplate, nargs=0, default=argparse.SUPPRESS, help=text)
+    parser.add_argument("--model-template", action="store_true", default=argparse.SUPPRESS, help=text)
     if how.launcher == "torchrun":
         _add_flags(parser, "samples per optimizer step and process, that is per device", DdpOptions)
     elif how.has_replicas:
@@ -110,6 +102,9 @@ def training_parser(method: Method, description: str = "") -> Parser:
 def read_options(parser: Parser, arguments: Sequence[str] | None = None) -> TrainingOptions:
     """The command line of 02, 03 or 04 (or `arguments`) as options. Raises `UsageError`."""
     given = vars(parser.parse_args(arguments))
+    if "model_template" in given:
+        print((Path(__file__).parents[2] / "examples" / "my_model.py").read_text(), end="")
+        parser.exit()
     has_ranks = METHODS[given["method"]].launcher == "torchrun"
     if not has_ranks:
         refuse_several_processes()

@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 from common.command_line.terminal import end_with_parent, forgive_output, tell
 from common.errors import UsageError
-from common.sentences import LANGUAGES
 
 PACKAGES = ("jinja2", "markupsafe", "matplotlib", "numpy", "pandas", "PIL", "scipy", "torch", "torchvision")
 INSTALL = "run make lab, which makes .venv and uses it, or python -m pip install -e ."
@@ -125,8 +124,3 @@ nonnegative_float = _number(float, lambda value: 0 <= value <= 1e30, "a number o
 def otherwise(default: str) -> str:
     """The end of a help text that names its own default, so that argparse does not add "(default: None)" to it."""
     return f" (default: {default})%(default).0s"
-
-
-def add_language(parser: argparse._ActionsContainer) -> None:
-    """`--lang`, of the steps that print and write no page; None where it is not given."""
-    parser.add_argument("--lang", choices=LANGUAGES, help="language of what is printed" + otherwise("the locale's"))

@@ -27,17 +27,11 @@ PR_SET_PDEATHSIG = 1
 class _Lossy(io.FileIO):
     """A file descriptor that takes everything; what cannot be written (the reader is gone, the disk full) is lost."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number, "wb", closefd=False)
-        self.lost: OSError | None = None
-
     def write(self, data) -> int:
-        if self.lost is None:
-            try:
-                return super().write(data)
-            except OSError as error:
-                self.lost = error
-        return memoryview(data).nbytes
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
 
 
 def forgive_output() -> None:
@@ -52,7 +46,7 @@ def forgive_output() -> None:
             continue
         stream.flush()
         forgiving = io.TextIOWrapper(
-            io.BufferedWriter(_Lossy(number)),
+            io.BufferedWriter(_Lossy(number, "wb", closefd=False)),
             encoding=stream.encoding,
             errors="replace",
             line_buffering=stream.line_buffering or name == "stderr",
@@ -82,8 +76,13 @@ def stop_with_me(command: Callable[[], int | None]) -> None:
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        pid = command()
-        stopped = _stop_all(pid) if pid else []
+        pid, stopped = command(), []
+        # Those that they start meanwhile, too. SIGTSTP would not do: it does nothing in a session whose parent is in
+        # another one, as a rank's is.
+        while new := [one for one in _family(pid) if one not in stopped]:
+            for one in new:
+                _send(one, signal.SIGSTOP)
+            stopped += new
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)  # stops here, and returns after SIGCONT: where no shell could send it, at once
         signal.signal(number, stop)
@@ -92,17 +91,6 @@ def stop_with_me(command: Callable[[], int | None]) -> None:
 
     if signal.getsignal(signal.SIGTSTP) != signal.SIG_IGN:
         signal.signal(signal.SIGTSTP, stop)
-
-
-def _stop_all(pid: int) -> list[int]:
-    """Stop a process and its descendants, the eldest first, with those that they start meanwhile. SIGTSTP would not do:
-    it does nothing in a session whose parent is in another one, as a rank's is."""
-    stopped: list[int] = []
-    while new := [one for one in _family(pid) if one not in stopped]:
-        for one in new:
-            _send(one, signal.SIGSTOP)
-        stopped += new
-    return stopped
 
 
 def _send(pid: int, number: signal.Signals) -> None:
@@ -120,12 +108,12 @@ def state_and_parent(pid: int) -> tuple[str, int]:
     return state, int(parent)
 
 
-def _family(pid: int) -> list[int]:
-    """A process and its descendants, the eldest first; where there is no /proc the process alone."""
+def _family(pid: int | None) -> list[int]:
+    """A process, if there is one, and its descendants, the eldest first; without /proc the process alone."""
     children: dict[int, list[int]] = defaultdict(list)
     for folder in Path("/proc").glob("[0-9]*"):
         children[state_and_parent(int(folder.name))[1]].append(int(folder.name))
-    pids = [pid]
+    pids = [pid] if pid else []
     for one in pids:
         pids += children[one]
     return pids

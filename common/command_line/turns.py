@@ -7,14 +7,15 @@ until it ends. Locks end with their process, so that nobody waits for one that w
 import errno
 import fcntl
 import getpass
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel
 
 from common.formats import printable
 
@@ -28,12 +29,13 @@ DOOR_POLL_SECONDS, DOOR_WORD_SECONDS, DOOR_SECONDS = 0.05, 1.0, 10.0
 """A campaign has the door, the folder's lock, for milliseconds. Who waits for it longer says so, then does without."""
 MAX_BYTES = 1000
 """Of a ticket, which anybody may have written."""
+Text = Annotated[str, AfterValidator(printable)]
 
 
-class _Campaign(NamedTuple):
-    who: str
-    what: str
-    since: str
+class _Campaign(BaseModel):
+    who: Text = "somebody"
+    what: Text = "a campaign"
+    since: Text = ""
     """When its turn began, by the local clock: 14:03; empty while it waits."""
 
 
@@ -73,43 +75,36 @@ def taking_turns(what: str, folder: str, say: Callable[[str], None]) -> Iterator
 
 def _take_ticket(folder: Path, say: Callable[[str], None]) -> tuple[Path, int]:
     """The next number's path, and the file, open and locked. Nobody else takes one meanwhile: the folder is locked."""
-    mask = os.umask(0)  # all users write into the folder, and read each other's tickets
-    try:
+    with ExitStack() as undone:
+        undone.callback(os.umask, os.umask(0))  # all users write into the folder, and read each other's tickets
         with suppress(FileExistsError):
             folder.mkdir(0o1777)
         door = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            _lock_door(door, folder, say)
-            tickets = _tickets(folder)
-            ticket = folder / str(int(tickets[-1].name) + 1 if tickets else 1)
-            for old in tickets:
-                if _holder(old) is None:
-                    with suppress(OSError):  # another user's
-                        old.unlink()
-            file = os.open(ticket, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-            fcntl.flock(file, fcntl.LOCK_EX)
-            return ticket, file
-        finally:
-            os.close(door)
-    finally:
-        os.umask(mask)
+        undone.callback(os.close, door)
+        _lock_door(door, folder, say)
+        tickets = _tickets(folder)
+        ticket = folder / str(int(tickets[-1].name) + 1 if tickets else 1)
+        for old in tickets:
+            if _holder(old) is None:
+                with suppress(OSError):  # another user's
+                    old.unlink()
+        file = os.open(ticket, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return ticket, file
 
 
 def _lock_door(door: int, folder: Path, say: Callable[[str], None]) -> None:
     """Raises `OSError` where somebody keeps it locked: any program may that can open the folder."""
     started, is_announced = time.monotonic(), False
-    while True:
-        try:
+    while (waited := time.monotonic() - started) <= DOOR_SECONDS:
+        with suppress(BlockingIOError):
             fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        except BlockingIOError:
-            waited = time.monotonic() - started
-        if waited > DOOR_SECONDS:
-            raise TimeoutError(errno.ETIMEDOUT, f"somebody has kept it locked for {DOOR_SECONDS:g} s")
         if waited > DOOR_WORD_SECONDS and not is_announced:
             is_announced = True
             say(f"Somebody has locked {folder}: waiting up to {DOOR_SECONDS:g} s for it (QUEUE=no does not wait).")
         time.sleep(DOOR_POLL_SECONDS)
+    raise TimeoutError(errno.ETIMEDOUT, f"somebody has kept it locked for {DOOR_SECONDS:g} s")
 
 
 def _tickets(folder: Path) -> list[Path]:
@@ -121,9 +116,8 @@ def _write(file: int, what: str, since: str) -> None:
         who = getpass.getuser()
     except (KeyError, OSError):  # a container's user, who has a number alone
         who = f"user {os.getuid()}"
-    text = json.dumps({"who": who, "what": what, "since": since})
     os.ftruncate(file, 0)
-    os.pwrite(file, text.encode(), 0)
+    os.pwrite(file, _Campaign(who=who, what=what, since=since).model_dump_json().encode(), 0)
 
 
 def _holder(ticket: Path) -> _Campaign | None:
@@ -135,12 +129,10 @@ def _holder(ticket: Path) -> _Campaign | None:
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        known: Any = None
-        with suppress(ValueError):  # being written
-            known = json.loads(os.pread(file, MAX_BYTES, 0))
-        known = known if isinstance(known, dict) else {}
-        who, what, since = (printable(str(known.get(name) or "")) for name in ("who", "what", "since"))
-        return _Campaign(who or "somebody", what or "a campaign", since)
+        try:
+            return _Campaign.model_validate_json(os.pread(file, MAX_BYTES, 0))
+        except ValueError:  # being written, or by somebody else
+            return _Campaign()
     else:
         return None
     finally:

@@ -1,18 +1,17 @@
 """Extra steps after the measured epochs: phases, and one experiment after another."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice, repeat
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from common.examining.instruments import PROFILED_STEPS, busy_seconds, instruments, readiness
 from common.examining.one_device import measure_for_prediction, measure_forward_threads
-from common.examining.timed_steps import MAX_SECONDS, MIN_WARM_UP, Experiment, PhaseClock, Rounds, TooSlowError, timed
+from common.examining.timed_steps import MAX_SECONDS, MIN_WARM_UP, Experiment, NotMeasuredError, PhaseClock, timed
 from common.examining.wrapper_costs import (
     LEAD_STEPS,
     measure_exchange_cost,
@@ -53,17 +52,16 @@ def profile_steps(
     """Take `steps` steps apart, then carry out one experiment after another: what is known after each, on every rank.
 
     An experiment that fails leaves its reason, and the others go on. But not under DDP: the other ranks wait for the
-    one that fails in an exchange, so that its error ends them all; what was known until then has been handed out.
-    (Steps that are too slow are so on all ranks, and the profiler's trouble is nobody else's.) Weights that come out of
-    this are of no use: steps without exchange let the ranks drift apart.
+    one that fails in an exchange, so that its error ends them all, unless it is a `NotMeasuredError`; what was known
+    until then has been handed out. Weights that come out of this are of no use: steps without exchange let the ranks
+    drift apart.
     """
     model, config, upcoming = training.model, training.config, training.endless_steps()
     barrier()
-    watching: AbstractContextManager[list[Tensor]] = readiness(model) if has_exchange(model) else nullcontext([])
-    with watching as order:
+    with readiness(model) as order:
         training.step(next(upcoming))
     clock = PhaseClock(devices)
-    with instruments(model, clock, order[-1:]):
+    with instruments(model, clock, order[-1:] if has_exchange(model) else ()):
         for _ in range(1 + steps):
             batches = clock.take_step(training, upcoming)
             progress()
@@ -74,16 +72,15 @@ def profile_steps(
         sizes = logged.get("rebuilt_bucket_sizes") or logged.get("bucket_sizes", "")
         profile.bucket_bytes = [int(size) for size in sizes.split(",") if size.strip()]
     yield profile.model_copy(update={"ranks": gathered(mine)})
-    rounds = Rounds(steps, config.seed, progress, partial(add_note, profile))
+    experiment = Experiment(training, devices, batches, steps, progress, partial(add_note, profile))
     for what, measure in _experiments(training, devices.kind == "cuda").items():
-        of_profiler = (OSError, ValueError, KeyError) if measure is _busy else ()
         try:
-            measured = measure(Experiment(training, devices, batches, rounds))
-        except (RuntimeError, MemoryError, *of_profiler) as error:
-            if has_exchange(model) and not (of_profiler or isinstance(error, TooSlowError)):
+            measured = measure(experiment)
+        except (RuntimeError, MemoryError) as error:
+            if has_exchange(model) and not isinstance(error, NotMeasuredError):
                 raise
             measured = {}
-            rounds.note(f"{what} was not measured: {str(error) or type(error).__name__}")
+            experiment.note(f"{what} was not measured: {str(error) or type(error).__name__}")
         for name, value in measured.items():
             setattr(mine if name in RankProfile.model_fields else profile, name, value)
         yield profile.model_copy(update={"ranks": gathered(mine)})
@@ -101,7 +98,7 @@ def _experiments(training: Training, on_gpu: bool) -> dict[str, Callable[[Experi
     if on_gpu:
         experiments["what the host needs to launch a step"] = _launching
         experiments["the data path"] = _data_path
-        experiments["what the device is busy with"] = _busy
+        experiments["what the device is busy with"] = busy_seconds
     if has_exchange(training.model):
         experiments["what the exchange costs"] = measure_exchange_cost
     elif isinstance(training.model, nn.DataParallel):
@@ -121,7 +118,7 @@ def _launching(experiment: Experiment) -> dict[str, Any]:
     upcoming, clock = training.endless_steps(), PhaseClock(devices)
     barrier()
     with instruments(training.model, clock, replicas=False):
-        for _ in range(1 + experiment.rounds.count):
+        for _ in range(1 + experiment.rounds):
             batches = next(upcoming)  # waiting for it is no work
             devices.synchronize()
             with clock.step():
@@ -149,10 +146,6 @@ def _data_path(experiment: Experiment) -> dict[str, Any]:
         for seconds, source in ((loaded_seconds, upcoming), (resident_seconds, repeat(resident))):
             seconds.append(round(timed(experiment.devices, partial(run, source)) / STEPS_OF_RUN, 7))
     return {"loaded_seconds": loaded_seconds, "resident_seconds": resident_seconds}
-
-
-def _busy(experiment: Experiment) -> dict[str, Any]:
-    return {"busy_seconds": busy_seconds(experiment.training, experiment.devices)}
 
 
 def bytes_moved(

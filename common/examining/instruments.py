@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import comm
 from torch.utils.hooks import RemovableHandle
 
-from common.examining.timed_steps import PhaseClock
+from common.examining.timed_steps import Experiment, NotMeasuredError, PhaseClock
 from common.machine.devices import LocalDevices, barrier
 from common.measuring.clocks import Mark, mark
 from common.records import PhaseName, PhaseOrStep
@@ -167,19 +167,22 @@ def profiled_steps(training: Training, devices: LocalDevices, steps: int) -> tor
     return profiler
 
 
-def busy_seconds(training: Training, devices: LocalDevices) -> dict[PhaseOrStep, list[float]]:
-    """By phase, and for the whole `step`: seconds of each profiled step in which the first of `devices` was busy.
+def busy_seconds(experiment: Experiment) -> dict[str, Any]:
+    """By phase, and for the whole `step`: seconds of each profiled step in which the first device was busy.
 
     It must be a GPU. Under DDP the exchange is kept out of the step: its kernels wait for other ranks. Events say when
     the first kernel of a phase began and when the last one ended, and not whether the device had anything to do in
     between. A profile has every kernel; it slows the host down, so that nothing else is taken from this pass.
     """
-    profiler = profiled_steps(training, devices, PROFILED_STEPS)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "trace.json"
-        profiler.export_chrome_trace(str(path))
-        events = json.loads(path.read_text())["traceEvents"]
-    return busy_by_phase(events, devices.indices[0])
+    try:
+        profiler = profiled_steps(experiment.training, experiment.devices, PROFILED_STEPS)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "trace.json"
+            profiler.export_chrome_trace(str(path))
+            events = json.loads(path.read_text())["traceEvents"]
+        return {"busy_seconds": busy_by_phase(events, experiment.devices.indices[0])}
+    except (OSError, RuntimeError, MemoryError, ValueError, KeyError) as error:  # the profiler's, of this rank alone
+        raise NotMeasuredError(str(error) or type(error).__name__) from error
 
 
 def busy_by_phase(events: Iterable[Mapping[str, Any]], device: int) -> dict[PhaseOrStep, list[float]]:

@@ -34,9 +34,9 @@ SAMPLES_ON_CORES = 4
 def measure_forward_threads(experiment: Experiment) -> dict[str, Any]:
     """The times of steps whose forward pass runs in the main thread, a new one, a kept one.
 
-    Kinds are warmed up and taken in rounds (`Rounds`). On CPU cores forward passes of few samples are timed:
-    the rest of a step runs in the main thread anyway, and a thread costs as much whatever it does. Then come a few
-    passes more with hooks on every layer.
+    Kinds are warmed up and taken in rounds. On CPU cores forward passes of few samples are timed: the rest of a step
+    runs in the main thread anyway, and a thread costs as much whatever it does. Then come a few passes more with hooks
+    on every layer.
     """
     training, devices = experiment.training, experiment.devices
     batch, whole = experiment.batches[0], devices.kind == "cuda"
@@ -47,14 +47,14 @@ def measure_forward_threads(experiment: Experiment) -> dict[str, Any]:
     kept = DeviceThreads(1)
 
     def timed_in(kind: ForwardThread) -> float:
-        with _forward_in(kind, training, kept):
+        with _forward_in(kind, training.model, kept):
             return timed(devices, work)
 
-    passes = experiment.rounds.take({kind: partial(timed_in, kind) for kind in FORWARD_THREADS})
+    passes = experiment.in_rounds({kind: partial(timed_in, kind) for kind in FORWARD_THREADS})
     layers: dict[str, LayerTimes] = {}
     for order in orders_of_rounds(FORWARD_THREADS, LAYER_ROUNDS, training.config.seed):
         for kind in order:
-            with _forward_in(kind, training, kept), _watched(training.model, layers, kind):
+            with _forward_in(kind, training.model, kept), _watched(training.model, layers, kind):
                 timed(devices, forward)
     threads = ThreadsOfForward(
         timed="step" if whole else "forward", samples=samples, passes=passes, layers=list(layers.values())
@@ -63,21 +63,19 @@ def measure_forward_threads(experiment: Experiment) -> dict[str, Any]:
 
 
 @contextmanager
-def _forward_in(kind: ForwardThread, training: Training, kept: DeviceThreads) -> Iterator[None]:
-    """While open, the model goes forward in a thread of this kind."""
-    model, device = training.model, training.device
+def _forward_in(kind: ForwardThread, model: nn.Module, kept: DeviceThreads) -> Iterator[None]:
+    """While open, `model` goes forward in a thread of this kind. A new one has the first GPU, as the model does."""
     forward = model.forward
 
     def in_thread(*inputs: object, **named: object) -> object:
         with_gradient = torch.is_grad_enabled()  # known to this thread alone
 
-        def run(of_device: torch.device) -> object:
-            here = torch.cuda.device(of_device) if of_device.type == "cuda" else nullcontext()
-            with torch.set_grad_enabled(with_gradient), here:
+        def run(inputs: tuple) -> object:
+            with torch.set_grad_enabled(with_gradient):
                 return forward(*inputs, **named)
 
         threads = kept if kind == "kept_thread" else DeviceThreads(1)
-        (outputs,) = threads.map(run, [device])
+        (outputs,) = threads.map(run, [inputs])
         return outputs
 
     with nullcontext() if kind == "main_thread" else overridden(model, forward=in_thread):

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import chain
 from math import inf, isfinite
@@ -13,8 +13,10 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-from common.machine.devices import CONVOLUTION, MATMUL, LocalDevices, gathered
-from common.machine.environment import import_torchvision
+from common.examining.instruments import overridden
+from common.machine.devices import LocalDevices, gathered
+from common.machine.libraries import import_torchvision
+from common.machine.precision import without_tf32
 from common.records import DdpOptions, Parity
 from common.training.batch import Batch, Nested, chunks
 from common.training.models import TrainedModel
@@ -116,38 +118,28 @@ def ieee_fp32(model: TrainedModel) -> Iterator[None]:
     Layers that are nothing but random are switched off: in fp64, and where a batch is not cut up, they would draw other
     numbers. Everything else that draws (attention's own dropout, `torch.rand`, NumPy) draws the same again.
     """
-    backends = (CONVOLUTION, MATMUL)
-    fp32 = [backend.fp32_precision for backend in backends]
-    dtype, buffers = model.autocast_dtype, [buffer.clone() for buffer in model.buffers()]
     random_kinds = (nn.modules.dropout._DropoutNd, import_torchvision().ops.StochasticDepth)
-    random_layers = [layer for layer in model.modules() if isinstance(layer, random_kinds) and layer.training]
-    try:
-        model.autocast_dtype, model.repeats_random_numbers = None, True
-        for backend in backends:
-            backend.fp32_precision = "ieee"
-        for layer in random_layers:
-            layer.eval()
-        yield
-    finally:
-        model.autocast_dtype, model.repeats_random_numbers = dtype, False
-        for backend, value in zip(backends, fp32, strict=True):
-            backend.fp32_precision = value
-        for layer in random_layers:
-            layer.train()
-        with torch.no_grad():
-            for buffer, value in zip(model.buffers(), buffers, strict=True):
-                buffer.copy_(value)
+    buffers = [buffer.clone() for buffer in model.buffers()]
+    with without_tf32(), overridden(model, autocast_dtype=None, repeats_random_numbers=True), ExitStack() as layers:
+        for layer in model.modules():
+            if isinstance(layer, random_kinds):
+                layers.enter_context(overridden(layer, training=False))
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for buffer, value in zip(model.buffers(), buffers, strict=True):
+                    buffer.copy_(value)
 
 
 def draws_random_numbers(model: TrainedModel, inputs: Nested, device: torch.device) -> bool:
     """Whether a forward pass takes numbers from torch's generator of `device`. Within `ieee_fp32`."""
     generator = torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
-    before, model.repeats_random_numbers = generator.get_state(), False
-    with torch.no_grad():
+    before = generator.get_state()
+    with torch.no_grad(), overridden(model, repeats_random_numbers=False):
         model(inputs)
     has_drawn = not torch.equal(generator.get_state(), before)
     generator.set_state(before)
-    model.repeats_random_numbers = True
     return has_drawn
 
 

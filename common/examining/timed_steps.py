@@ -131,29 +131,35 @@ class PhaseClock:
         return phases
 
 
-class TooSlowError(RuntimeError):
-    """Too few rounds would fit. All ranks raise it at the same step."""
+class NotMeasuredError(RuntimeError):
+    """An experiment cannot be made, and no other rank waits for this one: all of them raise it at the same step, or
+    it is the trouble of one alone."""
 
 
 @dataclass(frozen=True)
-class Rounds:
-    """How many rounds are wanted of whole steps of several kinds: what drifts hits all kinds of a round alike."""
+class Experiment:
+    """What an experiment works with, and how whole steps of several kinds are compared in it."""
 
-    count: int
-    seed: int  # of their orders
+    training: Training
+    devices: LocalDevices
+    batches: Sequence[Batch]
+    """Of one step."""
+    rounds: int
+    """How many are wanted."""
     progress: Callable[[], object] = lambda: None
     """Called after each step."""
     note: Callable[[str], object] = lambda text: None
     """Told why there are fewer."""
 
-    def take(
+    def in_rounds(
         self, kinds: Mapping[str, Callable[[], float]], warmed: Callable[[str], object] = lambda name: None
     ) -> StepsInRounds:
-        """Warm every kind up until its times settle, then take one step of each in every round, in random order.
+        """Warm every kind of step up until its times settle, then take one of each in every round, in random order:
+        what drifts hits all kinds alike.
 
         A kind takes a step and returns its seconds. 3 to 8 steps warm it up, until `has_settled`; then `warmed` is
         called with its name. Of ranks that step together the slowest one decides, so that all go on alike. Raises
-        `TooSlowError`.
+        `NotMeasuredError`.
         """
         warm_up: dict[str, list[float]] = {name: [] for name in kinds}
         for name, times in warm_up.items():
@@ -162,32 +168,24 @@ class Rounds:
                 self.progress()
                 round_seconds = len(kinds) * min(times)
                 # The first step may compile.
-                if len(times) == 2 and min(self.count, MIN_ROUNDS) * round_seconds > MAX_SECONDS:
-                    raise TooSlowError(
+                if len(times) == 2 and min(self.rounds, MIN_ROUNDS) * round_seconds > MAX_SECONDS:
+                    raise NotMeasuredError(
                         f"a round takes {round_seconds:.0f} s, and {MIN_ROUNDS} do not fit into {MAX_SECONDS:.0f} s"
                     )
             warmed(name)
         round_seconds = sum(times[-1] for times in warm_up.values())
-        count = min(self.count, max(MIN_ROUNDS, int(MAX_SECONDS / round_seconds)))
-        if count < self.count:
-            self.note(f"{count} rounds of {self.count}, as many as fit into {MAX_SECONDS:.0f} s")
+        count = min(self.rounds, max(MIN_ROUNDS, int(MAX_SECONDS / round_seconds)))
+        if count < self.rounds:
+            self.note(f"{count} rounds of {self.rounds}, as many as fit into {MAX_SECONDS:.0f} s")
         seconds: dict[str, list[float]] = {name: [] for name in kinds}
-        orders = orders_of_rounds(kinds, count, self.seed)
+        seed = self.training.config.seed
+        orders = orders_of_rounds(kinds, count, seed)
         for order in orders:
             for name in order:
                 seconds[name].append(kinds[name]())
                 self.progress()
         settled = {name: has_settled(times) for name, times in warm_up.items()}
-        return StepsInRounds(seed=self.seed, orders=orders, seconds=seconds, warm_up_seconds=warm_up, settled=settled)
-
-
-class Experiment(NamedTuple):
-    """What an experiment works with."""
-
-    training: Training
-    devices: LocalDevices
-    batches: Sequence[Batch]  # of one step
-    rounds: Rounds
+        return StepsInRounds(seed=seed, orders=orders, seconds=seconds, warm_up_seconds=warm_up, settled=settled)
 
 
 def orders_of_rounds(kinds: Iterable[AnyKind], rounds: int, seed: int) -> list[list[AnyKind]]:

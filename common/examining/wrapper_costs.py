@@ -4,11 +4,11 @@ Whole steps that differ in one thing, of several kinds in rounds.
 """
 
 import copy
-from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 
 from torch import nn
@@ -82,7 +82,7 @@ def measure_exchange_cost(experiment: Experiment) -> dict[str, Any]:
         lead = perf_counter() - launched if devices.kind == "cuda" else 0.0
         leads[name] = round(min(gathered(lead)), 7)
 
-    taken = experiment.rounds.take({name: partial(step, name) for name in kinds}, warmed=measure_lead)
+    taken = experiment.in_rounds({name: partial(step, name) for name in kinds}, warmed=measure_lead)
     nanoseconds = communication[-len(taken.orders) :][1:]  # torch publishes a step's times with the next one
     return {
         **{f"{name}_seconds": seconds for name, seconds in taken.seconds.items()},
@@ -112,11 +112,13 @@ def measure_threads_and_replicas(experiment: Experiment) -> dict[str, Any]:
     """DP: whole steps with new and with kept threads, each with new and with kept replicas, and from one thread.
 
     Two things that each are new or kept make four kinds: how they act together can be told from what each costs. Kinds
-    are warmed up and taken in rounds (`Rounds`); a kept thread belongs to one device.
+    are warmed up and taken in rounds; a kept thread belongs to one device.
     """
     training, model = experiment.training, experiment.training.model
-    emulated, one_thread = isinstance(model, EmulatedDataParallel), CallingThread()
+    emulated = isinstance(model, EmulatedDataParallel)
     kept_threads = model.kept_threads if emulated else DeviceThreads(len(model.device_ids))
+    # In place of them: the replicas go forward one after another, in the thread that runs the step.
+    one_thread = SimpleNamespace(map=lambda function, *arguments: list(map(function, *arguments)))
 
     def step(name: str) -> float:
         with ExitStack() as varied:
@@ -129,18 +131,10 @@ def measure_threads_and_replicas(experiment: Experiment) -> dict[str, Any]:
             return timed(experiment.devices, partial(training.step, experiment.batches))
 
     kinds = {name: partial(step, name) for name in replicated_kinds(model)}
-    return {"replicated_steps": experiment.rounds.take(kinds)}
+    return {"replicated_steps": experiment.in_rounds(kinds)}
 
 
-class CallingThread:
-    """In place of `DeviceThreads`: the replicas go forward one after another, in the thread that runs the step."""
-
-    def map(self, function: Callable, *arguments: Iterable[Any]) -> list[Any]:
-        """As theirs."""
-        return list(map(function, *arguments))
-
-
-def _replicas_in(model: nn.DataParallel, threads: DeviceThreads | CallingThread) -> AbstractContextManager:
+def _replicas_in(model: nn.DataParallel, threads: DeviceThreads | SimpleNamespace) -> AbstractContextManager:
     """While open, the replicas of `model` go forward in these threads instead of new ones."""
     if isinstance(model, EmulatedDataParallel):
         return overridden(model, forward_threads=lambda: threads)

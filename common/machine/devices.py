@@ -1,4 +1,4 @@
-"""Which devices a run uses, what they are called, threads and precision of each, and what its ranks tell each other.
+"""Which devices a run uses, what they are called, threads of each, and what its ranks tell each other.
 
 A device is one CUDA GPU. On a host without any, one CPU core (one thread) stands in for it.
 """
@@ -17,7 +17,7 @@ import torch.distributed as dist
 
 from common.errors import UsageError
 from common.formats import CORE_OF
-from common.records import JOINED, DeviceKind, Precision, World, joint_model
+from common.records import JOINED, DeviceKind, World, joint_model
 
 _Value = TypeVar("_Value")
 
@@ -156,39 +156,6 @@ def _place(
         **world,
     )
     return LocalDevices(kind, indices, all_devices, rank, numbers=list(indices))
-
-
-@dataclass
-class _Before29:
-    """What torch has as `fp32_precision` since 2.9, by the switch that it had until then."""
-
-    backend: Any
-
-    @property
-    def fp32_precision(self) -> str:
-        return "tf32" if self.backend.allow_tf32 else "ieee"
-
-    @fp32_precision.setter
-    def fp32_precision(self, precision: str) -> None:
-        self.backend.allow_tf32 = precision == "tf32"
-
-
-MATMUL, CONVOLUTION = torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", None)
-"""Each has an attribute `fp32_precision`, `ieee` or `tf32`."""
-if not hasattr(MATMUL, "fp32_precision"):
-    MATMUL, CONVOLUTION = _Before29(MATMUL), _Before29(torch.backends.cudnn)
-
-
-def has_tf32(device: torch.device | int = 0) -> bool:
-    """Whether a GPU has NVIDIA's TF32. AMD's capabilities are large numbers, too, without it; not seen on one."""
-    return torch.version.hip is None and torch.cuda.get_device_capability(device)[0] >= 8
-
-
-def default_precision(kind: DeviceKind) -> Precision:
-    """What PyTorch's convolutions run in on this device if nobody asks for anything."""
-    if kind == "cpu" or not has_tf32() or os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":
-        return "ieee-fp32"
-    return "ieee-fp32" if CONVOLUTION.fp32_precision == "ieee" else "tf32"
 
 
 def gathered(value: _Value) -> list[_Value]:

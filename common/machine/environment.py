@@ -14,10 +14,8 @@ import socket
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 from typing import TypeVar
 
 import torch
@@ -25,6 +23,7 @@ import torch.distributed as dist
 
 from common.command_line.commands import loopback_is_up, name_is_found, slowing_variables, steering_variables
 from common.machine.before_torch import core_kinds, cpu_cores, cpu_model, cpu_quota, physical_cores, ram_bytes, text_of
+from common.machine.libraries import cudnn_version, import_torchvision, torchvision_version
 from common.machine.nvml import Nvml, open_nvml
 from common.records import CoreKind, Environment, EnvironmentRecord, Gpu, machine_hash
 
@@ -55,10 +54,10 @@ def describe() -> Environment:
             python=platform.python_version(),
             interpreter_lock=getattr(sys, "_is_gil_enabled", lambda: True)(),  # before 3.13 there was always one
             torch=torch.__version__,
-            torchvision=_attempt(_torchvision_version) or _attempt(lambda: metadata.version("torchvision")),
+            torchvision=_attempt(torchvision_version) or _attempt(lambda: metadata.version("torchvision")),
             cuda=torch.version.cuda,
             driver=nvml.driver(),
-            cudnn=_attempt(_cudnn_version),
+            cudnn=_attempt(cudnn_version),
             nccl=_attempt(lambda: ".".join(map(str, torch.cuda.nccl.version()))),
             cpu_model=cpu_model(),
             cpu_cores=cpu_cores(),
@@ -153,47 +152,6 @@ def _gpu(index: int, nvml: Nvml) -> Gpu:
         pcie_width=driver.pcie_width() if driver else None,
         nvlink_links=driver.nvlink_links() if driver else None,
     )
-
-
-def _torchvision_version() -> str:
-    """Version with its build ("0.28.0+cu130"), without importing torchvision, which may fail and takes a second."""
-    folder = Path(util.find_spec("torchvision").submodule_search_locations[0])
-    return re.search(r"__version__ = ['\"](.+?)['\"]", (folder / "version.py").read_text())[1]
-
-
-_declared: list[torch.library.Library] = []
-"""What was declared to torch, for it ends with the object that declared it."""
-
-
-@cache
-def import_torchvision() -> ModuleType:
-    """torchvision, also where a build for CUDA meets a torch without it.
-
-    torchvision's C++ operators do not load then, and its import stumbles over `torchvision::nms`, which has no schema.
-    The lab needs the models alone: declaring the two schemas is enough to import them.
-    """
-    try:
-        import torchvision
-    except RuntimeError as error:
-        if "torchvision::nms does not exist" not in str(error):
-            raise
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _declared.append(library)
-        import torchvision
-    import torchvision.models
-    import torchvision.ops
-
-    return torchvision
-
-
-def _cudnn_version() -> str | None:
-    number = torch.backends.cudnn.version()  # 91002 is 9.10.2, and 8902 (before version 9) is 8.9.2
-    if number is None:
-        return None
-    scale = 10_000 if number >= 90_000 else 1_000
-    return f"{number // scale}.{number % scale // 100}.{number % 100}"
 
 
 def _error_of(action: Callable[[], object]) -> str | None:

@@ -11,7 +11,8 @@ from time import perf_counter
 
 import torch
 
-from common.machine.devices import MATMUL, LocalDevices, has_tf32
+from common.machine.devices import LocalDevices
+from common.machine.precision import MATMUL, precisions
 from common.measuring.clocks import StepClock
 from common.probes import processes, together
 from common.probes.processes import probed_device, run_in_processes
@@ -43,9 +44,9 @@ def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
     """The probes that mean something on this machine, and for the others why they do not."""
     ranks = processes.ranks_here()
     actions: dict[ProbeName, Action] = {
-        "matmul": partial(_alone, matmul_rates),
-        "memory": partial(_alone, memory_rates),
-        "copies": partial(_alone, copies),
+        "matmul": lambda: run_in_processes(matmul_rates, 1, LIMIT_SECONDS)[0],
+        "memory": lambda: run_in_processes(memory_rates, 1, LIMIT_SECONDS)[0],
+        "copies": lambda: run_in_processes(copies, 1, LIMIT_SECONDS)[0],
         "all_reduce": partial(processes.measure_all_reduce, ranks, LIMIT_SECONDS),
         "launches": partial(together.measure_launches, LIMIT_SECONDS),
         "together": partial(together.measure_together, ranks, LIMIT_SECONDS),
@@ -75,22 +76,9 @@ def measure(
     return Probes.model_validate({"seconds": seconds, **results, "not_applicable": not_applicable, "failed": failed})
 
 
-def _alone(probe: Callable[[int], object]) -> object:
-    return run_in_processes(probe, 1, LIMIT_SECONDS)[0]
-
-
 def matmul_rates(rank: int = 0, sizes: Sequence[int] = ()) -> list[MatmulRate]:
     """The fastest square product of every device model here, in every precision that it can train in."""
-    return [_matmul_rate(devices, precision, sizes) for devices in _models() for precision in precisions(devices)]
-
-
-def precisions(devices: LocalDevices) -> list[Precision]:
-    """Those that 02, 03 and 04 accept on this device."""
-    if devices.kind == "cpu":
-        return ["ieee-fp32", "bf16"]
-    ampere = torch.cuda.get_device_capability(devices.device)[0] >= 8
-    tf32: list[Precision] = ["tf32"] if has_tf32(devices.device) else []
-    return ["ieee-fp32", *tf32, "bf16", "fp16"] if ampere else ["ieee-fp32", "fp16"]
+    return [_matmul_rate(one, precision, sizes) for one in _models() for precision in precisions(one.device)]
 
 
 def _matmul_rate(devices: LocalDevices, precision: Precision, sizes: Sequence[int]) -> MatmulRate:

@@ -55,8 +55,7 @@ def run_in_processes(function: Callable[[int], Any], ranks: int, limit_seconds: 
     # forkserver: a child of this process could not use CUDA if this one has.
     start_fork_server()
     context = get_context("forkserver")
-    processes, waiting = [], {}
-    results: dict[int, Any] = {}
+    processes, waiting, results = [], {}, [None] * ranks
     deadline = monotonic() + limit_seconds
     try:
         for rank in range(ranks):
@@ -82,7 +81,7 @@ def run_in_processes(function: Callable[[int], Any], ranks: int, limit_seconds: 
         for process in processes:
             process.kill()
             process.join()
-    return [results[rank] for rank in range(ranks)]
+    return results
 
 
 def _child(function: Callable[[int], Any], rank: int, sender: Connection) -> None:

@@ -5,7 +5,16 @@ from typing import Literal, Self, get_args
 
 from pydantic import model_validator
 
-from common.records.fields import Count, FailFastList, PositiveCount, RecordModel, Seconds, Texts, Times
+from common.records.fields import (
+    Count,
+    FailFastList,
+    PositiveCount,
+    PositiveSeconds,
+    RecordModel,
+    Seconds,
+    Texts,
+    Times,
+)
 
 PhaseName = Literal[
     "data wait", "copy", "scatter", "replicate", "forward", "gather", "loss", "backward", "reduce", "exchange",
@@ -183,8 +192,14 @@ class Gradients(RecordModel):
     bytes: list[Count]
     ready_seconds: list[Seconds]
     """Median, from the start of the last backward pass of a step."""
-    backward_seconds: Seconds
+    backward_seconds: PositiveSeconds
     """Median of those backward passes."""
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> Self:
+        if len(self.bytes) != len(self.ready_seconds):
+            raise ValueError(f"{len(self.ready_seconds)} times of completion for {len(self.bytes)} gradients")
+        return self
 
 
 class ProfileRecord(RecordModel):

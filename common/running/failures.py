@@ -1,7 +1,6 @@
 """How a run ends early: why it did not complete and what to do about it; for a small program of one's own, too."""
 
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import torch.distributed as dist
 
 from common.formats import gib, printable
 from common.hangs.hang_watch import HangWatch
-from common.machine.devices import LocalDevices, barrier, from_rank_0, gathered, of_torchrun, rank_device
+from common.machine.devices import LocalDevices, barrier, gathered, of_torchrun, rank_device
 from common.measuring.device_use import highest_peak_bytes
 from common.messages import message
 from common.records import Failure, FailureKind, RunConfig
@@ -163,7 +162,7 @@ def watched_ranks(timeout_seconds: float) -> Iterator[int]:
     waits for whom, where, and since when; where torch raises an error that the lab knows, it says what to do."""
     devices = rank_device("cpu", of_torchrun("LOCAL_RANK", 0))
     with process_group(devices, timeout_seconds):
-        hangs = HangWatch(from_rank_0(secrets.token_hex(4)), devices, gathered(os.getpid()))
+        hangs = HangWatch("watched", devices, gathered(os.getpid()))
         try:
             yield devices.rank
             barrier()  # who has gone could not say any more where it is

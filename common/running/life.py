@@ -22,7 +22,7 @@ from common.running.failures import HOST_LIMITS, TIMEOUT, explain, grows_with_th
 from common.running.measured_run import MeasuredRun, ProfileError
 from common.running.start import ignore_signals, interrupt_on_signals, reason_of, try_next
 from common.training import distributed
-from common.training.user_file import frames_of_user, path_of_model, user_error
+from common.training.user_file import file_of_model
 
 
 @contextmanager
@@ -87,30 +87,30 @@ def _fail(run: MeasuredRun, error: BaseException) -> None:
     _leave_record(run, failure)
     if failure.kind == "out_of_memory" and run.options.auto_accumulate and grows_with_the_batch(error):
         try_next(run.config, run.local_devices.world)
-    path = path_of_model(run.config)
-    if path and frames_of_user(error, path):
-        explained = user_error(error, path)  # their lines; the whole traceback is in the record
+    file = file_of_model(run.config)
+    if file and file.frames(error):
+        explained = file.explained(error)  # their lines; the whole traceback is in the record
         tell(f"error: {explained}", *explained.trace)
         sys.exit(1)
-    if failure.kind == "out_of_memory" or _is_of_others(run, failure) or failure.advice in HOST_LIMITS:
+    if failure.kind == "out_of_memory" or _blames_another_rank(run, failure) or failure.advice in HOST_LIMITS:
         sys.exit(1)
 
 
 def _cause(run: MeasuredRun, error: BaseException) -> Failure:
     """What went wrong: in this rank, or in another one, of which this one has noticed a collective that has failed."""
     own = explain(reason_of(error), run.config, run.local_devices, len(run.recorder.record.epochs))
-    of_others = None
+    noticed = None
     if own.kind == "communication":
         if says(TIMEOUT, own.message):
-            of_others = run.hangs.examine(error)
+            noticed = run.hangs.examine(error)
         else:
             run.hangs.give_way(record_path(run.options.results_dir, run.recorder.record.run_id))
-    of_others = of_others or run.hangs.killed()  # the connection broke, or torchrun ended this rank: for that reason
-    return of_others.model_copy(update={"traceback": own.traceback}) if of_others else own
+    noticed = noticed or run.hangs.killed()  # the connection broke, or torchrun ended this rank: for that reason
+    return noticed.model_copy(update={"traceback": own.traceback}) if noticed else own
 
 
-def _is_of_others(run: MeasuredRun, failure: Failure) -> bool:
-    """Whether this rank only waited, for one that hangs or was killed."""
+def _blames_another_rank(run: MeasuredRun, failure: Failure) -> bool:
+    """Whether this rank only waited, for one that hangs or was killed; or all of them for each other."""
     return failure.kind == "hang" or failure.rank != run.local_devices.rank
 
 
@@ -135,6 +135,6 @@ def _leave_record(run: MeasuredRun, failure: Failure) -> None:
         where = problem
     if where:  # else another rank has written and said it
         tell("", f"{record.status}: {failure.message}", failure.advice, f"record: {where}")
-        if _is_of_others(run, failure):
+        if _blames_another_rank(run, failure):
             kind = "hang" if failure.kind == "hang" else record.status
             say_last(f"{kind}: {failure.message}", run.hangs.folder)

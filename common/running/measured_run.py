@@ -17,7 +17,8 @@ from common.examining import experiments, instruments, parity
 from common.formats import printable
 from common.hangs.hang_watch import HangWatch
 from common.hangs.watchdog import CollectiveWatchdog
-from common.machine.devices import LocalDevices, barrier, default_precision, default_workers
+from common.machine.devices import LocalDevices, barrier, default_workers
+from common.machine.precision import default_precision
 from common.measuring.clocks import StepClock
 from common.measuring.device_use import DeviceMeter, static_memory
 from common.messages import Message, message
@@ -172,21 +173,21 @@ class MeasuredRun:
         steps_before = self._start.steps_done if number == self._start.epoch else 0
         title = words.translate("epoch {epoch}/{epochs}", epoch=number, epochs=config.epochs)
         self.progress.phase(title, training.steps_per_epoch - steps_before)
-        done = self._epoch = TimedEpoch(self._clock, number, steps_before)
+        timed_epoch = self._epoch = TimedEpoch(self._clock, number, steps_before)
         yield number
-        done.read_losses()
-        epoch = self.recorder.epoch_done(done)
-        self.progress.line(run_lines.epoch_line(epoch, config, sum(done.times.steps), words))
+        timed_epoch.read_losses()
+        epoch = self.recorder.epoch_done(timed_epoch)
+        self.progress.line(run_lines.epoch_line(epoch, config, sum(timed_epoch.times.steps), words))
         if epoch.mean_loss is None:
             self._warn([run_lines.LOSS_IS_LOST])
         quota, oversubscribed = self.recorder.record.environment.cpu_quota, self.local_devices.world.oversubscribed
-        self._warn(done.core_losses.warnings(done.times.host, quota, oversubscribed))
-        self._warn(self.recorder.new_unreadable(name for batch in done.batches for name in batch.unreadable))
+        self._warn(timed_epoch.core_losses.warnings(timed_epoch.times.host, quota, oversubscribed))
+        self._warn(self.recorder.new_unreadable(name for batch in timed_epoch.batches for name in batch.unreadable))
         if self._validation:
             epoch.validation, unreadable = validate(training.model, self._validation, self.local_devices.device)
             self.progress.line(run_lines.validation_line(epoch.validation, words))
             self._warn(self.recorder.new_unreadable(unreadable))
-        self._scalars.epoch(epoch, done, config, self._meter.peaks())
+        self._scalars.epoch(epoch, timed_epoch, config, self._meter.peaks())
         if self.local_devices.rank == 0:
             keep_unfinished(self.options.results_dir, self.recorder.unfinished_record())
 

@@ -72,16 +72,18 @@ class Recorder:
             loader_runs_on=True,
         )
 
-    def epoch_done(self, done: TimedEpoch) -> Epoch:
+    def epoch_done(self, timed_epoch: TimedEpoch) -> Epoch:
         """Enter a finished epoch: what all ranks did, and what this rank alone knows of it."""
-        config, trace, times = self.record.config, self.trace, done.times
-        samples = len(done.batches) * config.micro_batch_size
-        expected = expected_indices(config, done.number, done.steps_before * config.global_batch_size, samples)
+        config, trace, times = self.record.config, self.trace, timed_epoch.times
+        samples = len(timed_epoch.batches) * config.micro_batch_size
+        expected = expected_indices(
+            config, timed_epoch.number, timed_epoch.steps_before * config.global_batch_size, samples
+        )
         epoch = Epoch(
-            epoch=done.number,
+            epoch=timed_epoch.number,
             steps=len(times.steps),
             samples=samples,
-            mean_loss=done.mean_loss if abs(done.mean_loss) <= MAX_FINITE else None,
+            mean_loss=timed_epoch.mean_loss if abs(timed_epoch.mean_loss) <= MAX_FINITE else None,
             expected_checksum=f"{checksum(expected):016x}",
             checkpoint_seconds=times.pauses,
         )
@@ -90,10 +92,10 @@ class Recorder:
         trace.step_seconds += [round(seconds, 7) for seconds in times.steps]
         trace.data_wait_seconds += [round(seconds, 7) for seconds in times.data_waits]
         trace.host_epoch_seconds.append(times.host)
-        indices = torch.cat([batch.indices for batch in done.batches])
+        indices = torch.cat([batch.indices for batch in timed_epoch.batches])
         trace.samples.append(len(indices))
         trace.checksums.append(f"{checksum(indices):016x}")
-        for name, value in done.core_losses._asdict().items():
+        for name, value in timed_epoch.core_losses._asdict().items():
             if value is not None:
                 getattr(trace, name).append(value)
         return epoch
@@ -163,21 +165,21 @@ class ScalarLog:
             except OSError as error:
                 raise UsageError(f"cannot write to --tensorboard {folder} ({error.strerror})") from None
 
-    def epoch(self, epoch: Epoch, done: TimedEpoch, config: RunConfig, peaks: Sequence[DeviceMemory]) -> None:
+    def epoch(self, epoch: Epoch, timed_epoch: TimedEpoch, config: RunConfig, peaks: Sequence[DeviceMemory]) -> None:
         """The steps of an epoch, with this rank's losses and times; then the epoch itself. `peaks`: this process's."""
         if self._writer is None:
             return
         peak_bytes = [memory.peak_allocated_bytes or memory.peak_process_bytes for memory in peaks]
         of_epoch = {
             "epoch/loss": epoch.mean_loss,
-            "epoch/samples per second": epoch.samples / sum(done.times.steps),
+            "epoch/samples per second": epoch.samples / sum(timed_epoch.times.steps),
             "epoch/learning rate": config.learning_rate,
             **{f"epoch/peak GiB of device {number}": peak and peak / 2**30 for number, peak in enumerate(peak_bytes)},
             "validation/top-1": epoch.validation and epoch.validation.top1,
             "validation/top-5": epoch.validation and epoch.validation.top5,
         }
         try:
-            for loss, duration in zip(done.losses, done.times.steps, strict=True):
+            for loss, duration in zip(timed_epoch.losses, timed_epoch.times.steps, strict=True):
                 self._step += 1
                 self._writer.add_scalar("step/loss of rank 0", loss, self._step)
                 self._writer.add_scalar("step/samples per second", epoch.samples / epoch.steps / duration, self._step)

@@ -18,10 +18,9 @@ from common.setup.installation import (
     EnvironmentKeptError,
     InstallationError,
     install,
-    make,
+    made_anew,
     not_there,
     one_at_a_time,
-    replaced,
 )
 
 PROJECT = Path("pyproject.toml")
@@ -125,8 +124,7 @@ def _make_new(extras: Sequence[str], gpus: Gpus) -> None:
         oldest = OLDEST_DRIVERS[12]
         what = f"the newest torch, for CPU cores: none runs on driver {driver} and {models}, CUDA 12 asks for {oldest}"
     print(f"Environment: a new {OWN.folder} with {what}. That is {SIZE}.", flush=True)
-    with replaced(OWN):
-        make(OWN)
+    with made_anew(OWN):
         install(OWN, [fit.requirement if fit else "torch", *requirements(extras)], [])
         OWN.mark_ready(extras)
 

@@ -45,12 +45,27 @@ Packages = list[tuple[str, str]]
 
 
 class Build(NamedTuple):
-    """Versions of torch from `first` to `last` whose wheels are alike."""
+    """Versions of torch from `first` to `last`, whose wheels are for one CUDA and these GPUs; or, of several such
+    rows, the newest one's."""
 
     first: Version
     last: Version
     cuda: Version
     architectures: tuple[str, ...]
+
+    @property
+    def requirement(self) -> str:
+        """For pip and uv, which take the newest; without bounds that are the lab's own."""
+        (major, minor), bounds = self.last, []
+        if self.first > BUILDS[0].first:
+            bounds.append(f">={dotted(self.first)}")
+        if self.last < BUILDS[-1].last:
+            bounds.append(f"<{major}.{minor + 1}")
+        return "torch" + ",".join(bounds)
+
+    def __str__(self) -> str:
+        first, last, cuda = map(dotted, self[:3])
+        return f"torch {first if first == last else f'{first} to {last}'} (CUDA {cuda})"
 
 
 BUILDS = (
@@ -64,38 +79,15 @@ OLDEST_DRIVERS = {12: "525.60.13", 13: "580.65.06"}
 """By the major version of CUDA."""
 
 
-class Fit(NamedTuple):
-    """Versions of torch that run on a machine; `cuda` is the newest's."""
-
-    first: Version
-    last: Version
-    cuda: Version
-
-    @property
-    def requirement(self) -> str:
-        """For pip and uv, which take the newest; without bounds that are the lab's own."""
-        (major, minor), bounds = self.last, []
-        if self.first > BUILDS[0].first:
-            bounds.append(f">={self.first[0]}.{self.first[1]}")
-        if self.last < BUILDS[-1].last:
-            bounds.append(f"<{major}.{minor + 1}")
-        return "torch" + ",".join(bounds)
-
-    def __str__(self) -> str:
-        first, last, cuda = map(dotted, self)
-        return f"torch {first if first == last else f'{first} to {last}'} (CUDA {cuda})"
-
-
-def torch_for(driver: str | None, capabilities: Sequence[str]) -> Fit | None:
+def torch_for(driver: str | None, capabilities: Sequence[str]) -> Build | None:
     """The versions that run on all these GPUs (compute capabilities such as "7.5"), else on as many as one version can;
     all of the lab's without GPUs, for CPU cores run each; None where no version runs on any of them."""
-    if not capabilities:
-        return Fit(BUILDS[0].first, BUILDS[-1].last, BUILDS[-1].cuda)
-    able = [build for build in BUILDS if not too_old(driver, build.cuda)]
-    served = {build: len(capabilities) - len(lacking(build.architectures, capabilities)) for build in able}
-    most = max(served.values(), default=0)
-    best = [build for build in able if served[build] == most]
-    return Fit(best[0].first, best[-1].last, best[-1].cuda) if most else None
+    able = [build for build in BUILDS if not capabilities or not too_old(driver, build.cuda)]
+    unserved = [len(lacking(build.architectures, capabilities)) for build in able]
+    best = [build for build, number in zip(able, unserved, strict=True) if number == min(unserved)]
+    if not best or (capabilities and min(unserved) == len(capabilities)):
+        return None
+    return best[-1]._replace(first=best[0].first)
 
 
 def too_old(driver: str | None, cuda: Version) -> str | None:

@@ -45,14 +45,14 @@ def one_at_a_time() -> Iterator[None]:
 
 
 @contextmanager
-def replaced(environment: PythonEnvironment) -> Iterator[None]:
-    """What the lab made there before lies beside it meanwhile: it comes back after a failure, else it is deleted.
+def made_anew(environment: PythonEnvironment) -> Iterator[None]:
+    """A new environment, to be filled in the `with`. What the lab made there before lies beside it meanwhile: it comes
+    back after a failure, else it is deleted.
 
-    Raises EnvironmentKeptError where it cannot be moved."""
-    folder = environment.folder
+    Raises InstallationError, and EnvironmentKeptError where the old one cannot be moved."""
+    folder, is_replaced = environment.folder, os.path.lexists(environment.folder)
     old = PythonEnvironment(folder.with_name(f"{folder.name}.old"))
-    moved = os.path.lexists(folder)
-    if moved:
+    if is_replaced:
         if os.path.lexists(old.folder) and not old.made.exists():
             raise EnvironmentKeptError(f"{folder} is to be kept as {old.folder} meanwhile: move away what lies there")
         try:
@@ -60,11 +60,17 @@ def replaced(environment: PythonEnvironment) -> Iterator[None]:
             folder.rename(old.folder)
         except OSError as error:
             raise EnvironmentKeptError(f"{folder} cannot be moved ({error}): remove it yourself") from error
+    # As venv takes it: the Python that runs this may lie in the folder.
+    python = getattr(sys, "_base_executable", sys.executable)
     try:
+        _run_one_of([["uv", "venv", "--quiet", "--seed", "--python", python, str(folder)],
+                     [python, "-m", "venv", str(folder)]])  # fmt: skip
+        environment.made.touch()
         yield
     except BaseException:
-        if moved:
+        if is_replaced or not environment.made.exists():  # without the mark it would be taken for someone else's
             _delete(folder)
+        if is_replaced:
             old.folder.rename(folder)
         raise
     if old.made.exists():  # also one that a killed installation left
@@ -76,19 +82,6 @@ def _delete(folder: Path) -> None:
         folder.unlink()
     else:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def make(environment: PythonEnvironment) -> None:
-    """A new environment, where nothing is. Raises InstallationError."""
-    # As venv takes it: the Python that runs this may lie in the folder.
-    python = getattr(sys, "_base_executable", sys.executable)
-    try:
-        _run_one_of([["uv", "venv", "--quiet", "--seed", "--python", python, str(environment.folder)],
-                     [python, "-m", "venv", str(environment.folder)]])  # fmt: skip
-        environment.made.touch()
-    except BaseException:  # a part of one, without the mark, would be taken for someone else's
-        _delete(environment.folder)
-        raise
 
 
 def install(environment: PythonEnvironment, requirements: list[str], there: Packages) -> None:

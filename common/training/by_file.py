@@ -5,27 +5,17 @@ The step comes before anything is wrapped: what is wrong with the model is said 
 
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from common.command_line.model_names import name_in_file
 from common.errors import UsageError
 from common.records import RunConfig
 from common.training.batch import Batch, Nested, tensors_of
 from common.training.by_library import NormalisedImages, image_workload
 from common.training.data import generator
-from common.training.user_file import (
-    MOVES_ITSELF,
-    UserCodeError,
-    errors_of,
-    kind_of,
-    load_function,
-    place_of,
-    source_of_code,
-)
+from common.training.user_file import MOVES_ITSELF, UserCodeError, UserFile, kind_of
 from common.workload import Workload
 
 DTYPES = {"float32": torch.float32, "int64": torch.int64, "uint8": torch.uint8}
@@ -38,17 +28,15 @@ def workload_of_file(config: RunConfig) -> Workload:
 
     Raises `UserCodeError` for what is none of them.
     """
-    name = name_in_file(config.model, "build", "--model")
-    build = load_function(name, "--model")
-    with errors_of(name.path):
-        built = build()
-    where = place_of(build, name.path)
+    file = UserFile(config.model, "build", "--model")
+    built, build = file.call()
+    where = file.place_of(build)
     if isinstance(built, nn.Module):
         built = Workload(model=built)
         config.sample = config.sample or getattr(build, "__globals__", {}).get("SAMPLE", "")  # as `--sample` says it
     elif not isinstance(built, Workload):
         raise UserCodeError(
-            f"{where}: {name.function}() returns {kind_of(built)}: return an nn.Module, or a Workload "
+            f"{where}: {file.function}() returns {kind_of(built)}: return an nn.Module, or a Workload "
             "(from common.workload import Workload)"
         )
     if not isinstance(built.model, nn.Module):
@@ -58,10 +46,10 @@ def workload_of_file(config: RunConfig) -> Workload:
         raise UserCodeError(f"{where}: the model is on {elsewhere.pop()} already: {MOVES_ITSELF}")
     if not any(parameter.requires_grad for parameter in built.model.parameters()):
         raise UserCodeError(f"{where}: no parameter of the model requires a gradient: there is nothing to train")
-    config.model_source = source_of_code(name.path)
+    config.model_source = file.source()
     if built.sample is not None:
         return built
-    with errors_of(name.path):
+    with file.errors():
         return _with_samples(built, config)
 
 
@@ -110,18 +98,18 @@ def declared_sample(text: str) -> Callable[[int, int], Tensor]:
     return sample
 
 
-def try_first_step(model: nn.Module, batch: Batch, config: RunConfig, path: Path) -> list[str]:
+def try_first_step(model: nn.Module, batch: Batch, config: RunConfig, file: UserFile) -> list[str]:
     """Forward, loss and backward of a few samples, twice; leaves weights, gradients and buffers as they were.
 
-    Returns what is worth a warning. Raises `UserCodeError`, which names a line of `path`, for what cannot be trained.
+    Returns what is worth a warning. Raises `UserCodeError`, which names a line of `file`, for what cannot be trained.
     """
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     model.repeats_random_numbers = True
     try:
-        first, again = (_gradient(model, buffers, batch, path) for _ in range(2))
+        first, again = (_gradient(model, buffers, batch, file) for _ in range(2))
     finally:
         model.repeats_random_numbers = False
-    _refuse_unused(model, first, config, path)
+    _refuse_unused(model, first, config, file)
     changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, buffers[name])]
     owners = {name: model.get_submodule(name.rpartition(".")[0]) for name in changed}
     # What a BatchNorm changes is meant to be.
@@ -129,14 +117,14 @@ def try_first_step(model: nn.Module, batch: Batch, config: RunConfig, path: Path
     difference = _norm(first[name] - again.get(name, 0) for name in first)
     if difference > MAX_DIFFERENCE * _norm(first.values()) and not owners:
         raise UserCodeError(
-            f"{place_of(model.backbone, path)}: the same samples and random seed gave two different gradients: the "
+            f"{file.place_of(model.backbone)}: the same samples and random seed gave two different gradients: the "
             "model draws from a generator of its own, or keeps a state from step to step; draw with torch.rand or "
             "nn.Dropout"
         )
     if config.ddp is None and config.per_device_batch_size == config.global_batch_size:
         return []  # one device
     return [
-        f"{place_of(owner, path)}: forward changes the buffer {name.removeprefix('backbone.')}: DataParallel keeps the "
+        f"{file.place_of(owner)}: forward changes the buffer {name.removeprefix('backbone.')}: DataParallel keeps the "
         "change of device 0 alone, DDP one for each rank (--broadcast-buffers: that of rank 0)"
         for name, owner in owners.items()
     ]
@@ -146,39 +134,40 @@ def _norm(gradients: Iterable[Tensor]) -> float:
     return sum(gradient.double().square().sum().item() for gradient in gradients) ** 0.5
 
 
-def _gradient(model: nn.Module, buffers: dict[str, Tensor], batch: Batch, path: Path) -> dict[str, Tensor]:
+def _gradient(model: nn.Module, buffers: dict[str, Tensor], batch: Batch, file: UserFile) -> dict[str, Tensor]:
     """Of a step that changes these buffers in place of the model's own."""
     inputs, targets = batch.to(next(model.parameters()).device)
-    with errors_of(path, f"called with {described(inputs)}"):
+    with file.errors(f"called with {described(inputs)}"):
         outputs = functional_call(model, buffers, (inputs,))
     if not tensors_of(outputs):
         raise UserCodeError(
-            f"{place_of(model.backbone, path)}: forward returns {type(outputs).__name__}: return a tensor, or a tuple, "
+            f"{file.place_of(model.backbone)}: forward returns {type(outputs).__name__}: return a tensor, or a tuple, "
             "dict or dataclass of tensors"
         )
-    with errors_of(path, f"outputs {described(outputs)}, targets {described(targets)}"):
+    with file.errors(f"outputs {described(outputs)}, targets {described(targets)}"):
         loss = model.loss(outputs, targets)
     if not isinstance(loss, Tensor) or loss.shape:
         what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"{type(loss).__name__}"
-        raise UserCodeError(f"{place_of(model.loss, path)}: the loss is {what}: return a scalar, its mean")
-    with errors_of(path):
+        raise UserCodeError(f"{file.place_of(model.loss)}: the loss is {what}: return a scalar, its mean")
+    with file.errors():
         loss.backward()
     gradient = {name: p.grad.detach().clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad(set_to_none=True)
     return gradient
 
 
-def _refuse_unused(model: nn.Module, gradients: dict[str, Tensor], config: RunConfig, path: Path) -> None:
+def _refuse_unused(model: nn.Module, gradients: dict[str, Tensor], config: RunConfig, file: UserFile) -> None:
     """Raises `UserCodeError` where DDP would wait for gradients that never come."""
     unused = [name for name, p in model.named_parameters() if p.requires_grad and name not in gradients]
     if not unused or config.ddp is None or config.ddp.find_unused_parameters or config.ddp.exchange != "ddp":
         return
     name = unused[0].removeprefix("backbone.")
     more = f" and {len(unused) - 1} more" if len(unused) > 1 else ""
-    place = place_of(model.get_submodule(unused[0].rpartition(".")[0]), path)
+    owner = file.place_of(model.get_submodule(unused[0].rpartition(".")[0]))
+    place = owner if owner != str(file.path) else file.place_of(model.backbone)
     raise UserCodeError(
-        f"{place if place != str(path) else place_of(model.backbone, path)}: {name}{more} has no part in the loss, and "
-        "DDP would wait for its gradient: add --find-unused-parameters, remove it, or set requires_grad = False"
+        f"{place}: {name}{more} has no part in the loss, and DDP would wait for its gradient: add "
+        "--find-unused-parameters, remove it, or set requires_grad = False"
     )
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from common.command_line.model_names import close_names, model_name, no_such_classifier
 from common.errors import UsageError
-from common.machine.environment import import_torchvision
+from common.machine.libraries import import_torchvision
 from common.records import RunConfig
 from common.training.batch import Nested
 from common.training.data import generator

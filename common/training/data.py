@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset, IterableDataset
 
-from common.command_line.model_names import name_in_file
 from common.command_line.options import TrainingOptions
 from common.command_line.resolve import OwnData
 from common.errors import UsageError
 from common.records import RunConfig
-from common.training import image_folder, user_file
+from common.training import image_folder
 from common.training.batch import Batch, Nested, Sample, map_tensors, stacked, tensors_of
+from common.training.user_file import UserCodeError, UserFile, file_of_model, kind_of
 from common.workload import Workload
 
 POOL_SIZE, POOL_BYTES = 256, 2**28
@@ -117,7 +117,7 @@ def inputs_and_targets(sample: Any) -> tuple[Nested, Nested]:
         return _as_tensors(sample[0]), _as_tensors(sample[1])
     if isinstance(sample, dict | Tensor | np.ndarray):
         return _as_tensors(sample), None
-    what = user_file.kind_of(sample)
+    what = kind_of(sample)
     raise TypeError(f"a sample is a pair (inputs, targets), or inputs alone as a tensor or a dict; this is {what}")
 
 
@@ -130,7 +130,7 @@ def _as_tensors(value: Any) -> Nested:
         return {name: _as_tensors(part) for name, part in value.items()}
     if isinstance(value, tuple | list):
         return tuple(map(_as_tensors, value))
-    raise TypeError(f"a sample holds tensors, arrays and numbers, and this one holds {user_file.kind_of(value)}")
+    raise TypeError(f"a sample holds tensors, arrays and numbers, and this one holds {kind_of(value)}")
 
 
 def generator(seed: int, index: int) -> torch.Generator:
@@ -148,26 +148,23 @@ def find_data(options: TrainingOptions) -> OwnData | None:
     if data is None:
         return None
     samples = len(_own_dataset(data))  # before the hash, which includes what the file has imported
-    path = name_in_file(data, "dataset", "--data").path
-    return OwnData(f"{data} {user_file.source_of_code(path)}", samples, 0)
+    return OwnData(f"{data} {UserFile(data, 'dataset', '--data').source()}", samples, 0)
 
 
 @cache
 def _own_dataset(data: str) -> Dataset:
     """Raises `UsageError` for what is no map-style data set."""
-    name = name_in_file(data, "dataset", "--data")
-    make = user_file.load_function(name, "--data")
-    with user_file.errors_of(name.path):
-        dataset = make()
-    where = user_file.place_of(make, name.path)
+    file = UserFile(data, "dataset", "--data")
+    dataset, make = file.call()
+    where = file.place_of(make)
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
-        raise user_file.UserCodeError(
+        raise UserCodeError(
             f"{where}: an iterable data set has no sample number i, and all methods must train on the same samples: "
             "return a map-style one, with __getitem__ and __len__"
         )
     if not hasattr(dataset, "__len__"):
-        raise user_file.UserCodeError(f"{where}: the data set has no __len__: say how many samples there are")
-    with user_file.errors_of(name.path, at=where):
+        raise UserCodeError(f"{where}: the data set has no __len__: say how many samples there are")
+    with file.errors(at=where):
         inputs_and_targets(dataset[0])
     return dataset
 
@@ -177,15 +174,15 @@ def made_samples(make: Callable[[int, int], Any], samples: int, config: RunConfi
 
     Raises `UsageError` for those that do not make a batch, or that are not the same each time.
     """
-    path = user_file.path_of_model(config)
-    where = user_file.place_of(make, path) if path else ""
-    with user_file.errors_of(path, at=where) if path else nullcontext():
+    file = file_of_model(config)
+    where = file.place_of(make) if file else ""
+    with file.errors(at=where) if file else nullcontext():
         first, again = (inputs_and_targets(make(config.seed, 0)) for _ in range(2))
         tensors = tensors_of(first)
         if not tensors:
             raise UsageError(f"{where}: a sample without a tensor: return a pair (inputs, targets)")
         if not all(map(torch.equal, tensors, tensors_of(again))):
-            raise user_file.UserCodeError(
+            raise UserCodeError(
                 f"{where}: the sample of one seed and index is another one each time: draw it from "
                 "torch.Generator().manual_seed(hash((seed, index)) % 2**63)"
             )

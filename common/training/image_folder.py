@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from common.errors import UsageError
-from common.machine.environment import import_torchvision
+from common.machine.libraries import import_torchvision
 from common.records import RunConfig
 from common.training.batch import Batch, Sample
 

@@ -16,14 +16,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from common.command_line.model_names import model_name
 from common.command_line.terminal import tell
-from common.errors import UsageError
-from common.machine.devices import CONVOLUTION, MATMUL, LocalDevices, has_tf32
-from common.records import FlopKind, Precision, RunConfig
+from common.machine.devices import LocalDevices
+from common.machine.precision import set_precision
+from common.records import FlopKind, RunConfig
 from common.training import by_library
 from common.training.batch import Nested, map_tensors, tensors_of
 from common.training.by_file import try_first_step, workload_of_file
 from common.training.data import first_batch
-from common.training.user_file import path_of_model
+from common.training.user_file import file_of_model
 from common.workload import Workload
 
 BY_LIBRARY: dict[str, Callable[[RunConfig], Workload]] = {
@@ -95,8 +95,8 @@ def create_model(workload: Workload, config: RunConfig, devices: LocalDevices) -
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
         torch.use_deterministic_algorithms(True)
     model = TrainedModel(workload, config).train()
-    path = path_of_model(config)
-    few = first_batch(workload, config) if path or workload.sample else None
+    file = file_of_model(config)
+    few = first_batch(workload, config) if file or workload.sample else None
     images = (config.smallest_micro_batch_size, 3, config.image_size, config.image_size)
     inputs = few.inputs if few else torch.empty(images, dtype=torch.uint8, device="meta")
     try:
@@ -107,30 +107,12 @@ def create_model(workload: Workload, config: RunConfig, devices: LocalDevices) -
         model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)
     # Before any wrapping: DDP lays its buckets in the memory format that it finds.
     model.to(devices.device, memory_format=model.memory_format)
-    if path and few:
-        warnings = try_first_step(model, few, config, path)
+    if file and few:
+        warnings = try_first_step(model, few, config, file)
         if devices.rank == 0:
             tell(*(f"warning: {warning}" for warning in warnings))
     seed_devices(devices, config.seed)
     return model
-
-
-def set_precision(precision: Precision, device: torch.device) -> None:
-    """Make convolutions run in `precision`. `tf32` and the two half precisions leave matrix products as torch has them.
-
-    Raises `UsageError` where the device lacks it. The half precisions are entered in `TrainedModel.forward`.
-    """
-    on_gpu = device.type == "cuda"
-    if precision == "tf32" and not (on_gpu and has_tf32(device)):
-        raise UsageError("--precision tf32 needs an NVIDIA GPU of compute capability 8.0 or later; try ieee-fp32")
-    if precision == "bf16" and on_gpu and torch.cuda.get_device_capability(device)[0] < 8:
-        raise UsageError("--precision bf16 needs a GPU of compute capability 8.0 or later; try fp16")
-    if precision == "fp16" and not on_gpu:
-        raise UsageError("--precision fp16 needs a GPU: CPU cores train in ieee-fp32 or bf16")
-    if precision == "ieee-fp32":
-        CONVOLUTION.fp32_precision = MATMUL.fp32_precision = "ieee"
-    elif precision == "tf32":
-        CONVOLUTION.fp32_precision = "tf32"
 
 
 def seed_devices(devices: LocalDevices, seed: int) -> None:

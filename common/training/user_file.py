@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from common.command_line.model_names import NameInFile, name_in_file, sha256
+from common.command_line.model_names import name_in_file, sha256
 from common.errors import UsageError
 from common.records import RunConfig
 
@@ -51,110 +51,121 @@ class UserCodeError(UsageError):
     """An error in the user's file: its place, what it says, what to do, and their own frames of the traceback."""
 
 
-def path_of_model(config: RunConfig) -> Path | None:
+class _MovesItselfError(RuntimeError):
+    """Raised in place of a call of `.cuda()`."""
+
+
+class UserFile:
+    """A Python file of the user's own: what a function of it returns, and its errors with their places."""
+
+    def __init__(self, text: str, default: str, flag: str) -> None:
+        """`text`: what `flag` says, a file and its function, `default` where it names none. Raises `UsageError`."""
+        self.path, self.function = name_in_file(text, default, flag)
+        self._flag = flag
+
+    def call(self) -> tuple[Any, Callable[[], Any]]:
+        """What the function returns, and the function; the file is imported under its own name. Raises `UsageError`."""
+        path, name = self.path.resolve(), self.path.stem
+        module = sys.modules.get(name)
+        if module is None:
+            sys.path.insert(1, str(path.parent))  # for what lies beside it, and for the loader's workers
+            # By its place: import_module would look for a package where the name has a dot, and could find another.
+            spec = importlib.util.spec_from_file_location(name, path)
+            assert spec is not None
+            assert spec.loader is not None
+            module = sys.modules[name] = importlib.util.module_from_spec(spec)
+            with self.errors():
+                spec.loader.exec_module(module)
+        elif getattr(module, "__file__", None) != str(path):
+            raise UsageError(f"{self._flag} {self.path}: {name} is the name of another module; rename the file")
+        function = getattr(module, self.function, None)
+        if not callable(function):
+            callables = {key: value for key, value in vars(module).items() if callable(value)}
+            own = [key for key, value in callables.items() if getattr(value, "__module__", "") == name]
+            close = difflib.get_close_matches(self.function, own, n=3, cutoff=0.4) or own[:3]
+            there = f"there is no function {self.function}; it has {', '.join(close) or 'no function'}"
+            raise UsageError(f"{self._flag} {self.path}:{self.function}: {there}")
+        with self.errors():
+            return function(), function
+
+    def source(self) -> str:
+        """The hash of the file and of all modules from its folder that have been imported, `sha256:` and 64 digits."""
+        folder, own = self.path.resolve().parent, {self.path.resolve()}
+        for name, module in list(sys.modules.items()):
+            file, beneath = Path(getattr(module, "__file__", None) or ""), folder.joinpath(*name.split("."))
+            if file.resolve() in (beneath.with_suffix(".py"), beneath / "__init__.py") and self._owns(str(file)):
+                own.add(file.resolve())
+        if len(own) == 1:
+            return sha256(self.path)
+        hashes = "".join(f"{file.relative_to(folder)} {sha256(file)}\n" for file in sorted(own))
+        return f"sha256:{hashlib.sha256(hashes.encode()).hexdigest()}"
+
+    @contextmanager
+    def errors(self, doing: str = "", at: str = "") -> Iterator[None]:
+        """What the user's code raises inside becomes a `UserCodeError`.
+
+        `doing` says what it was called with, `at` where it is defined, for an error that no line of it has raised.
+        """
+
+        def refused(*_: object, **__: object) -> None:
+            raise _MovesItselfError("the model moves itself to a GPU")
+
+        kept = nn.Module.cuda, torch.Tensor.cuda
+        nn.Module.cuda = torch.Tensor.cuda = refused  # an error on hosts with and without GPUs
+        try:
+            yield
+        except (UsageError, MemoryError, torch.OutOfMemoryError, KeyboardInterrupt):
+            raise
+        except (Exception, SystemExit) as error:
+            raise self.explained(error, doing, at) from None
+        finally:
+            nn.Module.cuda, torch.Tensor.cuda = kept
+
+    def explained(self, error: BaseException, doing: str = "", at: str = "") -> UserCodeError:
+        """The error in their words: place, what it says, what to do, and where it came from."""
+        text = str(error).strip().split("\n")[0] or type(error).__name__
+        if isinstance(error, SyntaxError) and error.filename:
+            return UserCodeError(f"{self._short(error.filename)}:{error.lineno}: {type(error).__name__}: {error.msg}")
+        frames = self.frames(error)
+        place = f"{self._short(frames[-1].filename)}:{frames[-1].lineno}" if frames else at or str(self.path)
+        what = text if isinstance(error, _MovesItselfError) else f"{type(error).__name__}: {text}"
+        advice = next((advice for words, advice in ADVICE.items() if re.search(words, text)), "")
+        problem = UserCodeError(f"{place}: {what}{f' ({doing})' if doing else ''}{f'; {advice}' if advice else ''}")
+        problem.trace = tuple(
+            f"  {self._short(one.filename)}:{one.lineno} in {one.name}: {one.line}" for one in frames[-MAX_FRAMES:]
+        )
+        return problem
+
+    def frames(self, error: BaseException) -> list[traceback.FrameSummary]:
+        """Of an error's traceback, those in the file and in what lies beside it."""
+        return [frame for frame in traceback.extract_tb(error.__traceback__) if self._owns(frame.filename)]
+
+    def place_of(self, thing: object) -> str:
+        """Where a function or class is defined, `my_model.py:12`; else the file alone."""
+        try:
+            target = thing if inspect.isroutine(thing) or inspect.isclass(thing) else type(thing)
+            file, (_, line) = inspect.getsourcefile(target), inspect.getsourcelines(target)
+        except (OSError, TypeError):
+            return str(self.path)
+        return f"{self._short(file)}:{line}" if file and self._owns(file) else str(self.path)
+
+    def _owns(self, filename: str) -> bool:
+        """Whether a file is the user's own: in the folder of this one, and neither the lab's nor a package's."""
+        file, folder = Path(filename).resolve(), self.path.resolve().parent
+        if not file.is_file() or folder not in file.parents or "site-packages" in file.parts:
+            return False
+        inside = file.relative_to(ROOT).parts if ROOT in file.parents else ("",)
+        return inside[0] not in THE_LABS and not inside[0][:2].isdigit()
+
+    def _short(self, filename: str) -> str:
+        """A file as the user has named it."""
+        file = Path(filename)
+        return str(self.path.with_name(file.name)) if file.resolve().parent == self.path.resolve().parent else str(file)
+
+
+def file_of_model(config: RunConfig) -> UserFile | None:
     """The file of `--model`; None where a library has it."""
-    return name_in_file(config.model, "build", "--model").path if config.model_source.startswith("sha256") else None
-
-
-def load_function(name: NameInFile, flag: str) -> Callable[[], Any]:
-    """The function of a file, which is imported under its own name. Raises `UsageError`."""
-    path, module_name = name.path.resolve(), name.path.stem
-    module = sys.modules.get(module_name)
-    if module is None:
-        sys.path.insert(1, str(path.parent))  # for what lies beside it, and for the loader's workers
-        # By its place: import_module would look for a package where the name has a dot, and could find another file.
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
-        with errors_of(name.path):
-            spec.loader.exec_module(module)
-    elif getattr(module, "__file__", None) != str(path):
-        raise UsageError(f"{flag} {name.path}: {module_name} is the name of another module; rename the file")
-    function = getattr(module, name.function, None)
-    if not callable(function):
-        callables = {key: value for key, value in vars(module).items() if callable(value)}
-        own = [key for key, value in callables.items() if getattr(value, "__module__", "") == module_name]
-        close = difflib.get_close_matches(name.function, own, n=3, cutoff=0.4) or own[:3]
-        there = f"it has {', '.join(close)}" if close else "it has no function"
-        raise UsageError(f"{flag} {name.path}:{name.function}: there is no function {name.function}; {there}")
-    return function
-
-
-def source_of_code(path: Path) -> str:
-    """The hash of a file and of all modules from its folder that have been imported, `sha256:` and 64 digits."""
-    folder, own = path.resolve().parent, {path.resolve()}
-    for name, module in list(sys.modules.items()):
-        file, beneath = Path(getattr(module, "__file__", None) or ""), folder.joinpath(*name.split("."))
-        if file.resolve() in (beneath.with_suffix(".py"), beneath / "__init__.py") and is_of_user(str(file), path):
-            own.add(file.resolve())
-    if len(own) == 1:
-        return sha256(path)
-    hashes = "".join(f"{file.relative_to(folder)} {sha256(file)}\n" for file in sorted(own))
-    return f"sha256:{hashlib.sha256(hashes.encode()).hexdigest()}"
-
-
-@contextmanager
-def errors_of(path: Path, doing: str = "", at: str = "") -> Iterator[None]:
-    """What the user's code raises inside becomes a `UserCodeError`.
-
-    `doing` says what it was called with, `at` where it is defined, for an error that no line of it has raised.
-    """
-
-    def refused(*_: object, **__: object) -> None:
-        raise _MovesItselfError("the model moves itself to a GPU")
-
-    kept = nn.Module.cuda, torch.Tensor.cuda
-    nn.Module.cuda = torch.Tensor.cuda = refused  # an error on hosts with and without GPUs
-    try:
-        yield
-    except (UsageError, MemoryError, torch.OutOfMemoryError, KeyboardInterrupt):
-        raise
-    except (Exception, SystemExit) as error:
-        raise user_error(error, path, doing, at) from None
-    finally:
-        nn.Module.cuda, torch.Tensor.cuda = kept
-
-
-def user_error(error: BaseException, path: Path, doing: str = "", at: str = "") -> UserCodeError:
-    """The error in their words: place, what it says, what to do, and where it came from."""
-    text = str(error).strip().split("\n")[0] or type(error).__name__
-    if isinstance(error, SyntaxError) and error.filename:
-        return UserCodeError(f"{_short(error.filename, path)}:{error.lineno}: {type(error).__name__}: {error.msg}")
-    frames = frames_of_user(error, path)
-    place = f"{_short(frames[-1].filename, path)}:{frames[-1].lineno}" if frames else at or str(path)
-    what = text if isinstance(error, _MovesItselfError) else f"{type(error).__name__}: {text}"
-    advice = next((advice for words, advice in ADVICE.items() if re.search(words, text)), "")
-    line = f"{place}: {what}{f' ({doing})' if doing else ''}{f'; {advice}' if advice else ''}"
-    problem = UserCodeError(line)
-    problem.trace = tuple(
-        f"  {_short(one.filename, path)}:{one.lineno} in {one.name}: {one.line}" for one in frames[-MAX_FRAMES:]
-    )
-    return problem
-
-
-def frames_of_user(error: BaseException, path: Path) -> list[traceback.FrameSummary]:
-    """Of an error's traceback, those in the user's file and in what lies beside it."""
-    return [frame for frame in traceback.extract_tb(error.__traceback__) if is_of_user(frame.filename, path)]
-
-
-def is_of_user(filename: str, path: Path) -> bool:
-    """Whether a file is the user's own: in the folder of `path`, and neither the lab's nor a package's."""
-    file, folder = Path(filename).resolve(), path.resolve().parent
-    if not file.is_file() or folder not in file.parents or "site-packages" in file.parts:
-        return False
-    inside = file.relative_to(ROOT).parts if ROOT in file.parents else ("",)
-    return inside[0] not in THE_LABS and not inside[0][:2].isdigit()
-
-
-def place_of(thing: object, path: Path) -> str:
-    """Where a function or class is defined, `my_model.py:12`; else the file alone."""
-    try:
-        target = thing if inspect.isroutine(thing) or inspect.isclass(thing) else type(thing)
-        file, (_, line) = inspect.getsourcefile(target), inspect.getsourcelines(target)
-    except (OSError, TypeError):
-        return str(path)
-    return f"{_short(file, path)}:{line}" if file and is_of_user(file, path) else str(path)
+    return UserFile(config.model, "build", "--model") if config.model_source.startswith("sha256") else None
 
 
 def kind_of(value: Any) -> str:
@@ -165,13 +176,3 @@ def kind_of(value: Any) -> str:
         return "nothing"
     kind = type(value).__name__
     return f"a {kind} of {len(value)}" if isinstance(value, tuple | list) else f"a {kind}"
-
-
-def _short(filename: str, path: Path) -> str:
-    """A file as the user has named it."""
-    file = Path(filename)
-    return str(path.with_name(file.name)) if file.resolve().parent == path.resolve().parent else str(file)
-
-
-class _MovesItselfError(RuntimeError):
-    """Raised in place of a call of `.cuda()`."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from analysis.factories import make_environment_record
 from common.analysis.comparing.facts import fact_value
-from common.analysis.comparing.groups import Group, build_groups, configurations
+from common.analysis.comparing.groups import Group, compare_runs
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.run_checks import Check, check_run
 from common.analysis.reading.folder import Folder
@@ -25,7 +25,7 @@ def folder_of(*records: Record, probes: Sequence[Probes] = ()) -> Folder:
 
 
 def groups_of(*records: Record, probes: Sequence[Probes] = ()) -> list[Group]:
-    return build_groups(configurations(folder_of(*records, probes=probes)))
+    return compare_runs(folder_of(*records, probes=probes)).groups
 
 
 def rows_of(*records: Record, probes: Sequence[Probes] = ()) -> dict[str, Row]:

@@ -3,7 +3,7 @@
 import pytest
 from conftest import SMALL, planted, run_script
 
-from common.analysis.comparing.groups import build_groups, configurations
+from common.analysis.comparing.groups import compare_runs
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.reading.folder import read_folder
 
@@ -47,7 +47,7 @@ def test_a_planted_cause_is_found_as_itself(tmp_path, folder_of_one, cause):
     for record in folder_of_one.glob("*.json"):
         (folder / record.name).write_bytes(record.read_bytes())
     records = read_folder(folder)
-    (one,) = breakdowns(build_groups(configurations(records))[0])
+    (one,) = breakdowns(compare_runs(records).groups[0])
     items = {id: cost.value for id, cost in one.items.items()}
     # The costs themselves: a breakdown leaves out those that chance may explain. Its residual is not looked at, for it
     # holds what other programs took of the measured epochs.

@@ -6,8 +6,11 @@ from statistics import median
 
 import pytest
 from conftest import FEW_LAYERS_PARAMETERS, SMALL, planted, records_in, run_script, run_step_05
+from factories import make_place
 
+from common.examining import instruments
 from common.examining.instruments import busy_by_phase
+from common.examining.timed_steps import Experiment, NotMeasuredError
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 PHASES = {"data wait", "copy", "forward", "loss", "backward", "optimizer"}
@@ -102,6 +105,16 @@ def test_work_belongs_to_the_phase_that_launched_it_and_is_counted_once():
     seconds = busy_by_phase(events, 0)
     microseconds = {"replicate": [4], "forward": [30], "backward": [10], "exchange": [500], "step": [44]}
     assert seconds == {name: [pytest.approx(v / 1e6) for v in values] for name, values in microseconds.items()}
+
+
+@pytest.mark.parametrize(("trouble", "reason"), [(OSError("disk full"), "disk full"), (MemoryError(), "MemoryError")])
+def test_the_profilers_trouble_is_one_ranks_alone(monkeypatch, trouble, reason):
+    def failing(*_):
+        raise trouble
+
+    monkeypatch.setattr(instruments, "profiled_steps", failing)
+    with pytest.raises(NotMeasuredError, match=reason):
+        instruments.busy_seconds(Experiment(None, make_place(), (), 1))
 
 
 def test_zero_steps_turn_it_off(tmp_path):

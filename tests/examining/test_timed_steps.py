@@ -10,7 +10,7 @@ import torch
 from factories import make_place
 from torch import nn
 
-from common.examining.timed_steps import MAX_WARM_UP, MIN_ROUNDS, Experiment, Rounds, TooSlowError, has_settled
+from common.examining.timed_steps import MAX_WARM_UP, MIN_ROUNDS, Experiment, NotMeasuredError, has_settled
 from common.examining.wrapper_costs import measure_threads_and_replicas, replicated_kinds
 from common.records import REPLICATED_KINDS, StepsInRounds
 from common.training.data_parallel import EmulatedDataParallel, EmulatedKeptThreads
@@ -31,12 +31,18 @@ def test_times_have_settled_once_they_fall_no_longer(seconds, settled):
     assert has_settled(seconds) == settled
 
 
+def rounds(count, seed=0, **callbacks):
+    """The method that takes so many rounds."""
+    training = SimpleNamespace(config=SimpleNamespace(seed=seed))
+    return Experiment(training, make_place(), (), count, **callbacks).in_rounds
+
+
 def test_kinds_are_warmed_up_and_taken_in_rounds_of_random_order():
     slow_to_settle = chain([8.0, 4.0, 2.0], repeat(1.0))
     never = iter(2.0**-number for number in range(100))
     kinds = {"a": lambda: 1.0, "b": lambda: next(slow_to_settle), "c": lambda: next(never)}
     steps = Counter()
-    taken = Rounds(12, 7, lambda: steps.update(["step"])).take(kinds)
+    taken = rounds(12, 7, progress=lambda: steps.update(["step"]))(kinds)
     assert {kind: len(times) for kind, times in taken.warm_up_seconds.items()} == {"a": 3, "b": 6, "c": MAX_WARM_UP}
     assert taken.settled == {"a": True, "b": True, "c": False}
     assert taken.seconds["b"] == [1.0] * 12
@@ -44,12 +50,12 @@ def test_kinds_are_warmed_up_and_taken_in_rounds_of_random_order():
     assert len({tuple(order) for order in taken.orders}) > 2
     assert {order[0] for order in taken.orders} == {"a", "b", "c"}
     assert steps["step"] == 3 + 6 + MAX_WARM_UP + 3 * 12
-    again = Rounds(12, 7).take(dict.fromkeys(kinds, lambda: 1.0))
+    again = rounds(12, 7)(dict.fromkeys(kinds, lambda: 1.0))
     assert again.orders == taken.orders
 
 
 def test_a_round_without_one_of_the_kinds_is_no_record():
-    taken = Rounds(6, 0).take({"a": lambda: 1.0, "b": lambda: 1.0}).model_dump()
+    taken = rounds(6, 0)({"a": lambda: 1.0, "b": lambda: 1.0}).model_dump()
     with pytest.raises(ValueError, match="a round that does not have one step of each of a, b"):
         StepsInRounds.model_validate(taken | {"orders": [*taken["orders"][:5], ["a"]]})
     with pytest.raises(ValueError, match="not one for each of 6 rounds"):
@@ -59,7 +65,7 @@ def test_a_round_without_one_of_the_kinds_is_no_record():
 def test_slow_steps_get_the_rounds_that_fit_and_say_so():
     notes = []
     warmed = []
-    taken = Rounds(20, 0, note=notes.append).take({"a": lambda: 4.0, "b": lambda: 2.0}, warmed.append)
+    taken = rounds(20, 0, note=notes.append)({"a": lambda: 4.0, "b": lambda: 2.0}, warmed.append)
     assert len(taken.orders) == len(taken.seconds["a"]) == 10
     assert notes == ["10 rounds of 20, as many as fit into 60 s"]
     assert warmed == ["a", "b"]
@@ -73,10 +79,10 @@ def test_steps_of_which_too_few_rounds_fit_are_not_taken():
         times = chain(seconds, repeat(seconds[-1]))
         return lambda: (taken.update([name]), next(times))[1]
 
-    with pytest.raises(TooSlowError, match="a round takes 22 s, and 3 do not fit into 60 s"):
-        Rounds(20, 0).take({"a": kind("a", 12.0, 11.0), "b": kind("b", 11.0)})
+    with pytest.raises(NotMeasuredError, match="a round takes 22 s, and 3 do not fit into 60 s"):
+        rounds(20, 0)({"a": kind("a", 12.0, 11.0), "b": kind("b", 11.0)})
     assert taken == {"a": 2}
-    assert len(Rounds(20, 0).take({"a": kind("a", 500.0, 9.0), "b": kind("b", 9.0)}).orders) == MIN_ROUNDS
+    assert len(rounds(20, 0)({"a": kind("a", 500.0, 9.0), "b": kind("b", 9.0)}).orders) == MIN_ROUNDS
 
 
 def test_a_method_that_keeps_its_threads_has_no_kinds_with_new_ones():
@@ -100,8 +106,12 @@ def test_each_kind_goes_forward_in_the_threads_of_its_name():
         return steps
 
     training = SimpleNamespace(model=model, step=lambda batches: model(batches))
-    rounds = SimpleNamespace(take=lambda kinds: {name: two_steps(kind) for name, kind in kinds.items()})
-    experiment = Experiment(training, make_place(2), torch.ones(4, 2), rounds)
+    experiment = SimpleNamespace(
+        training=training,
+        devices=make_place(2),
+        batches=torch.ones(4, 2),
+        in_rounds=lambda kinds: {name: two_steps(kind) for name, kind in kinds.items()},
+    )
     threads = measure_threads_and_replicas(experiment)["replicated_steps"]
     assert threads.pop("one_thread_new_replicas") == [{threading.main_thread()}] * 2
     for name, (first, second) in threads.items():

@@ -6,15 +6,17 @@ import os
 import resource
 import socket
 import sys
+from importlib import metadata, util
 from types import SimpleNamespace
 
 import pytest
 import torch
 from fake_pynvml import FakeGpu, FakePynvml, processes
 
-from common.machine import devices, environment
+from common.machine import environment
 from common.machine.devices import listed_devices
 from common.machine.environment import describe, look_around, open_files_limit, port_is_free
+from common.machine.precision import default_precision
 
 
 @pytest.fixture
@@ -76,8 +78,8 @@ def test_gpus_without_nvml_keep_what_torch_knows(two_gpus, monkeypatch):
     [
         (torch.cuda, "device_count"),
         (torch.backends.cudnn, "version"),
-        (environment.util, "find_spec"),
-        (environment.metadata, "version"),
+        (util, "find_spec"),
+        (metadata, "version"),
         (os, "sysconf"),
         (os, "getloadavg"),
     ],
@@ -149,6 +151,6 @@ def test_what_steers_the_transport_is_recorded_and_what_only_logs_is_not(monkeyp
 def test_amds_gpus_have_no_tf32_though_their_capability_is_9(monkeypatch, hip, precision):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=0: (9, 4))
     monkeypatch.setattr(torch.version, "hip", hip)
-    monkeypatch.setattr(devices, "CONVOLUTION", SimpleNamespace(fp32_precision="tf32"))
+    monkeypatch.setattr("common.machine.precision.CONVOLUTION", SimpleNamespace(fp32_precision="tf32"))
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
-    assert devices.default_precision("cuda") == precision
+    assert default_precision("cuda") == precision

@@ -105,8 +105,8 @@ def test_a_taken_port_is_recorded_and_no_failure(tmp_path):
 
 # The script server has imported torchvision already.
 BROKEN_TORCHVISION = """
-from common.machine import environment
-environment.import_torchvision.cache_clear()
+from common.machine import libraries
+libraries.import_torchvision.cache_clear()
 for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
     del sys.modules[name]
 """

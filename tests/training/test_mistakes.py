@@ -7,13 +7,13 @@ from textwrap import dedent
 import pytest
 from factories import make_config, make_place
 
-from common.command_line.model_names import NameInFile, source_of
+from common.command_line.model_names import source_of
 from common.errors import UsageError
 from common.records import DdpOptions
 from common.training import data
 from common.training.data import create_dataset, find_data
 from common.training.models import create_model, create_workload
-from common.training.user_file import load_function
+from common.training.user_file import UserFile
 
 HEAD = "import torch\nfrom torch import nn\nfrom common.workload import Workload\n"
 FITTING = "nn.Sequential(nn.Flatten(), nn.Linear(8, 3))"
@@ -241,7 +241,7 @@ def test_a_file_of_any_name_is_found_by_its_place(tmp_path, monkeypatch):
     for name in ("resnet.v2.py", "net_of_mine.py", "link_of_mine.py"):
         path = tmp_path / name
         path.write_text(f"def build():\n    return {name!r}\n")
-        assert load_function(NameInFile(path, "build"), "--model")() == name
+        assert UserFile(str(path), "build", "--model").call()[0] == name
         monkeypatch.delitem(sys.modules, path.stem)
 
 

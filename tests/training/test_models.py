@@ -7,7 +7,7 @@ from torch import nn
 
 from common.command_line.model_names import torchvision_names
 from common.errors import UsageError
-from common.machine.environment import import_torchvision
+from common.machine.libraries import import_torchvision
 from common.training import models
 from common.training.batch import tensors_of
 from common.training.by_library import MEAN, STD

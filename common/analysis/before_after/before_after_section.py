@@ -5,7 +5,6 @@ from pathlib import Path
 import pandas as pd
 
 from common.analysis.before_after.side_by_side import BeforeAfter, Match
-from common.analysis.comparing.csv_files import Line as TableLine
 from common.analysis.comparing.csv_files import of_side, table_of, with_ends
 from common.analysis.comparing.facts import group_key, grouped
 from common.analysis.comparing.rows import Row
@@ -104,19 +103,14 @@ def limit_lines(both: BeforeAfter, limit: float) -> tuple[list[Message], list[Me
 
 def before_after_table(both: BeforeAfter | None) -> pd.DataFrame:
     """A line for each configuration; `docs/tables.md` explains the columns."""
-    return table_of(map(_line, both.matches if both else []))
-
-
-def _line(match: Match) -> TableLine:
-    before, after, differences = match.before, match.after, match.differences
-    return {
-        "row": str(after.name), "method": after.method, "devices": after.devices,
-        **group_key(after.record, "weak"),
+    return table_of({
+        "row": str(match.after.name), "method": match.after.method, "devices": match.after.devices,
+        **group_key(match.after.record, "weak"),
         **with_ends("times_as_fast", match.quotient),
         "runs_needed": match.needed,
-        "differences": "; ".join(f"{name}: {one} -> {other}" for name, (one, other) in differences.items()),
-        "runs_before": len(before.runs),
-        **of_side("before", before),
-        "runs_after": len(after.runs),
-        **of_side("after", after),
-    }  # fmt: skip
+        "differences": "; ".join(f"{name}: {one} -> {other}" for name, (one, other) in match.differences.items()),
+        "runs_before": len(match.before.runs),
+        **of_side("before", match.before),
+        "runs_after": len(match.after.runs),
+        **of_side("after", match.after),
+    } for match in (both.matches if both else []))  # fmt: skip

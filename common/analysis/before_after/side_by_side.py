@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
+from itertools import product, starmap
 from pathlib import Path
 from typing import Literal
 
 from common.analysis.comparing.facts import MAX_CANDIDATES, Fact, Facts, configuration, grouped
-from common.analysis.comparing.groups import build_groups, configurations, withheld_files
+from common.analysis.comparing.groups import compare_runs
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import Pairs, common_rounds
 from common.analysis.reading.folder import Folder
@@ -24,50 +24,6 @@ MAY_DIFFER = (
 )  # fmt: skip
 """What two environments, two versions of a program, or two defaults may differ in, and is then said. All else that
 tells configurations apart must agree."""
-
-
-def matched(before: Sequence[Row], after: Sequence[Row]) -> list[tuple[Row, Row]]:
-    """Pairs of the same configuration, before and after, in the order of `after`; each row stands in one at most.
-
-    Of several that fit, those that differ least are a pair; of equals the newest.
-    """
-    earlier, later = (grouped(rows, lambda row: tuple(_work(row).values())) for rows in (before, after))
-    pairs, taken = list[tuple[Row, Row]](), set[Row]()
-    for work, rows in later.items():
-        newest = product(earlier.get(work, [])[: -MAX_CANDIDATES - 1 : -1], rows[: -MAX_CANDIDATES - 1 : -1])
-        for pair in sorted(newest, key=lambda pair: len(differing_facts(*pair))):
-            if taken.isdisjoint(pair):
-                taken.update(pair)
-                pairs.append(pair)
-    return sorted(pairs, key=lambda pair: after.index(pair[1]))
-
-
-def _work(row: Row) -> Facts:
-    """What two rows must agree in. For which campaign a run was made moves nothing."""
-    every = {"device_kind": row.record.world.device_kind, **configuration(row.record)}
-    return {name: value for name, value in every.items() if name not in (*MAY_DIFFER, "campaign")}
-
-
-def differing_facts(before: Row, after: Row) -> dict[str, tuple[Fact, Fact]]:
-    """Values before and after of each fact that both have and that differs. Machines are named by their hosts, where
-    these differ."""
-    first, second = configuration(before.record), configuration(after.record)
-    hosts = [row.record.environment.hostname for row in (before, after)]
-    differing = {name: (first[name], second[name]) for name in MAY_DIFFER
-             if first[name] != second[name] and None not in (first[name], second[name])}  # fmt: skip
-    if "machine" in differing and hosts[0] != hosts[1]:
-        differing["machine"] = (hosts[0], hosts[1])
-    return differing
-
-
-def nearest(before: Sequence[Row], after: Sequence[Row]) -> str:
-    """In words, what keeps apart the two that come closest to one configuration; nothing where a side is empty."""
-    works = ([_work(row) for row in rows[-MAX_CANDIDATES:]] for rows in (before, after))
-    apart = ({name: (first[name], second[name]) for name in first if first[name] != second[name]}
-             for first, second in product(*works))  # fmt: skip
-    fewest = min(apart, key=len, default={})
-    shown = ", ".join(f"{name} {one} and {other}" for name, (one, other) in sorted(fewest.items())[:3])
-    return f" (the closest two differ in {shown})" if shown else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +47,15 @@ class Match:
 
     @cached_property
     def differences(self) -> dict[str, tuple[Fact, Fact]]:
-        """What differs between the two all the same, before and after."""
-        return differing_facts(self.before, self.after)
+        """Values before and after of each fact that both have and that differs; machines by their hosts, where these
+        differ."""
+        first, second = configuration(self.before.record), configuration(self.after.record)
+        hosts = self.before.record.environment.hostname, self.after.record.environment.hostname
+        differing = {name: (first[name], second[name]) for name in MAY_DIFFER
+                     if first[name] != second[name] and None not in (first[name], second[name])}  # fmt: skip
+        if "machine" in differing and hosts[0] != hosts[1]:
+            differing["machine"] = hosts
+        return differing
 
     @cached_property
     def pairs(self) -> Pairs:
@@ -143,31 +106,58 @@ def compare_folders(before: Folder, after: Folder, names: tuple[Path, Path]) -> 
     if not new:
         runs = plural(len(after.runs), "run")
         raise UsageError(f"{names[0]} holds all that {names[1]} has ({runs}): nothing is left to compare")
-    earlier, earlier_withheld = _rows(before)
-    later, later_withheld = _rows(replace(after, runs=new))
-    pairs, doubtful = matched(earlier, later), matched(earlier, later_withheld)
-    if not pairs and not doubtful:
+    earlier, later = compare_runs(before), compare_runs(replace(after, runs=new))
+    matches = matched(earlier.configurations, later.configurations)
+    doubtful = matched(earlier.configurations, later.withheld)
+    if not matches and not doubtful:
+        differences = nearest(earlier.configurations, later.configurations)
         raise UsageError(
-            f"no configuration was measured in both {names[0]} and {names[1]}{nearest(earlier, later)}: "
+            f"no configuration was measured in both {names[0]} and {names[1]}{differences}: "
             "run the same steps with the same flags for both"
         )
-    taken, doubted = ({row for pair in matches for row in pair} for matches in (pairs, doubtful))
-    only_before = [row for row in earlier if row not in taken]
+    taken, doubted = ({match.before for match in pairs} for pairs in (matches, doubtful))
+    only_before = [row for row in earlier.configurations if row not in taken]
+    in_both = {match.after for match in matches}
     return BeforeAfter(
-        matches=[Match(*pair) for pair in pairs],
+        matches,
         not_compared={
             "only_before": only_before,
-            "only_after": [row for row in later if row not in taken],
-            "withheld": earlier_withheld + later_withheld,
+            "only_after": [row for row in later.configurations if row not in in_both],
+            "withheld": earlier.withheld + later.withheld,
         },
-        lost={"missing": [row for row in only_before if row not in doubted], "withheld": [row for _, row in doubtful]},
+        lost={"missing": [row for row in only_before if row not in doubted],
+              "withheld": [match.after for match in doubtful]},
         repeated=len(after.runs) - len(new),
-    )
+    )  # fmt: skip
 
 
-def _rows(folder: Folder) -> tuple[list[Row], list[Row]]:
-    """Those that may be compared, and those whose speed is withheld."""
-    rows = configurations(folder)
-    withheld = withheld_files(build_groups(rows))
-    by_doubt = grouped(rows, lambda row: row.runs[-1].file in withheld)
-    return by_doubt.get(False, []), by_doubt.get(True, [])
+def matched(before: Sequence[Row], after: Sequence[Row]) -> list[Match]:
+    """The same configurations, before and after, in the order of `after`; each row is in one match at most.
+
+    Of several that fit, those that differ least are a match; of equals the newest.
+    """
+    earlier, later = (grouped(rows, lambda row: tuple(_work(row).values())) for rows in (before, after))
+    matches, taken = list[Match](), set[Row]()
+    for work, rows in later.items():
+        newest = product(earlier.get(work, [])[: -MAX_CANDIDATES - 1 : -1], rows[: -MAX_CANDIDATES - 1 : -1])
+        for match in sorted(starmap(Match, newest), key=lambda match: len(match.differences)):
+            if taken.isdisjoint((match.before, match.after)):
+                taken |= {match.before, match.after}
+                matches.append(match)
+    return sorted(matches, key=lambda match: after.index(match.after))
+
+
+def _work(row: Row) -> Facts:
+    """What two rows must agree in. For which campaign a run was made moves nothing."""
+    every = {"device_kind": row.record.world.device_kind, **configuration(row.record)}
+    return {name: value for name, value in every.items() if name not in (*MAY_DIFFER, "campaign")}
+
+
+def nearest(before: Sequence[Row], after: Sequence[Row]) -> str:
+    """In words, what keeps apart the two that come closest to one configuration; nothing where a side is empty."""
+    works = ([_work(row) for row in rows[-MAX_CANDIDATES:]] for rows in (before, after))
+    apart = ({name: (first[name], second[name]) for name in first if first[name] != second[name]}
+             for first, second in product(*works))  # fmt: skip
+    fewest = min(apart, key=len, default={})
+    shown = ", ".join(f"{name} {one} and {other}" for name, (one, other) in sorted(fewest.items())[:3])
+    return f" (the closest two differ in {shown})" if shown else ""

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from common.analysis.comparing.facts import GROUP_KEY, Facts, configuration, group_facts, grouped
+from common.analysis.comparing.facts import GROUP_KEY, Facts, configuration, group_key, grouped
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.reading.runs import Run
@@ -134,18 +134,17 @@ def _batch(one: Row | Run) -> int:
 
 def _series(rows: Sequence[Row], failed: Sequence[Run]) -> BatchSeries | None:
     """On the number of devices that was run with most batches; of equals the largest."""
-    several = grouped((row for row in rows if row.devices > 1), lambda row: row.devices)
-    batches = {count: set(map(_batch, alike)) for count, alike in several.items()}
-    devices = max(batches, key=lambda count: (len(batches[count]), count), default=0)
+    batches = {count: set(map(_batch, alike)) for count, alike in grouped(rows, lambda row: row.devices).items()}
+    devices = max(batches.keys() - {1}, key=lambda count: (len(batches[count]), count), default=0)
 
     def fits(one: Row | Run) -> bool:
         return one.record.world.devices == (devices if METHODS[one.record.method].is_parallel else 1)
 
-    by_method: dict[Method, dict[int, Row]] = {}
-    for row in sorted(filter(fits, rows), key=lambda row: (_batch(row), row.rounds)):
-        by_method.setdefault(row.method, {})[_batch(row)] = row
+    by_rounds = sorted(filter(fits, rows), key=lambda row: (_batch(row), row.rounds))
+    of_methods = grouped(by_rounds, lambda row: row.method)
+    by_method = {method: {_batch(row): row for row in alike} for method, alike in of_methods.items()}
     if len(batches.get(devices, set()) & set(by_method.get("single", {}))) < MIN_BATCHES:
         return None
     too_large = grouped(filter(fits, failed), lambda run: run.record.method)
     limits = {method: min(map(_batch, alike)) for method, alike in too_large.items()}
-    return BatchSeries(group_facts(rows[0].record), devices, by_method, limits)
+    return BatchSeries(group_key(rows[0].record), devices, by_method, limits)

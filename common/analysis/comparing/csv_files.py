@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from common.analysis.comparing.facts import OTHER_FACTS, group_facts, other_facts
+from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, OTHER_FACTS, configuration
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import mfu_of
@@ -21,6 +21,8 @@ from common.formats import without_controls
 from common.records.disk import write_bytes
 
 Line = dict[str, Any]
+FACT_COLUMNS = sorted(OTHER_FACTS, key=lambda name: name in ("campaign", OPTIONS))
+"""These two came last, and what is new comes after what was there."""
 
 
 def table_of(lines: Iterable[Line]) -> pd.DataFrame:
@@ -30,7 +32,7 @@ def table_of(lines: Iterable[Line]) -> pd.DataFrame:
 
 def run_line(run: Run) -> Line:
     """A run as a line of runs.csv, by column."""
-    record, world, config = run.record, run.record.world, run.record.config
+    record, facts = run.record, configuration(run.record)
     speed, times = run.seconds_per_sample, run.times
     return {
         "file": run.file,
@@ -38,12 +40,10 @@ def run_line(run: Run) -> Line:
         "is_comparable": run.is_comparable,
         "failed_parity": record.failed_parity,
         "failed_check": run.failed_check,
-        **fields_of(world, "devices", "processes", "device_kind", "emulated", "shared", "oversubscribed"),
-        **group_facts(record),
-        **dict.fromkeys(OTHER_FACTS),
-        **other_facts(record),
+        **fields_of(record.world, "devices", "processes", "device_kind", "emulated", "shared", "oversubscribed"),
+        **{name: facts[name] for name in (*GROUP_KEY, *BATCH.values(), *FACT_COLUMNS)},
         "host": record.environment.hostname,
-        "seed": config.seed,
+        "seed": record.config.seed,
         "samples": sum(epoch.samples for epoch in record.epochs),
         "steps": times.steps + times.steps_left_out if times else None,
         **fields_of(times, "steps_left_out"),
@@ -101,7 +101,7 @@ def comparison_table(groups: Sequence[Group], residuals: Mapping[Row, Median]) -
 
 def _line(number: int, group: Group, row: Row) -> Line:
     world, config, energy = row.record.world, row.record.config, row.energy
-    mfu, peaks = mfu_of(row), [peak.peak_bytes for peak in row.memory]
+    mfu, facts, peaks = mfu_of(row), configuration(row.record), [peak.peak_bytes for peak in row.memory]
     return {
         "group": number,
         "scaling": group.scaling,
@@ -128,8 +128,7 @@ def _line(number: int, group: Group, row: Row) -> Line:
         **with_ends("mfu", mfu if isinstance(mfu, Estimate) else None),
         "data_wait_share": row.data_wait_share,
         **_profile(row),
-        **dict.fromkeys(OTHER_FACTS),
-        **other_facts(row.record),
+        **{name: facts[name] for name in FACT_COLUMNS},
         "host": row.record.environment.hostname,
         "files": " ".join(run.file for run in row.runs),
     }

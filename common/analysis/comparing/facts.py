@@ -27,20 +27,18 @@ def facts_of_settings(chosen: Callable[[Setting], bool]) -> tuple[str, ...]:
     return tuple(one.fact for one in SETTINGS.values() if chosen(one))
 
 
-# In the order of the tables' columns; what is new comes after what was there.
-_OF_ROWS = ("loader_workers_per_device", "samples_per_epoch", "epochs", "warmup_steps",
-            *facts_of_settings(lambda one: one.compared == "row" and one.fact != OPTIONS))  # fmt: skip
-_OF_GROUPS = ("model", "num_classes", *facts_of_settings(lambda one: one.compared == "group"))
-GROUP_KEY = (*dict.fromkeys(_OF_GROUPS), "device_model")
+GROUP_KEY = (*dict.fromkeys(("model", "num_classes", *facts_of_settings(lambda one: one.compared == "group"))),
+             "device_model")  # fmt: skip
 """Runs are compared where these agree, and the batch of their scaling."""
 BATCH: dict[Scaling, str] = {"weak": "per_device_batch_size", "strong": "global_batch_size"}
 """Weak scaling fixes the per-device batch, strong scaling the global batch."""
-_OF_RUNS = ("torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "python", "machine", "cpu_model", "cpu_cores",
-            "nodes", "threads_per_device", "backend", "transport", *dict.fromkeys(_OF_ROWS))  # fmt: skip
-_LATER = ("variables", "interpreter_lock", "backend_class", "cpu_quota")
-_SAID_BEFORE_THEM = ("campaign", OPTIONS)
-OTHER_FACTS = (*_OF_RUNS, *_LATER, *_SAID_BEFORE_THEM)
-"""All facts of `other_facts`, whether a run has them or not."""
+OTHER_FACTS = tuple(dict.fromkeys((
+    "torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "python", "machine", "cpu_model", "cpu_cores", "nodes",
+    "threads_per_device", "backend", "transport", "loader_workers_per_device", "samples_per_epoch", "epochs",
+    "warmup_steps", *facts_of_settings(lambda one: one.compared == "row" and one.fact != OPTIONS), "campaign",
+    OPTIONS, "variables", "interpreter_lock", "backend_class", "cpu_quota",
+)))  # fmt: skip
+"""Everything else that may move a run's speed or memory, and is not the method itself; in the page's order."""
 PLACE = ("devices", "processes", "emulated", "shared", "oversubscribed")
 """Where a run took place, beside its method."""
 USUAL = {one.fact: one.usual for one in SETTINGS.values()} | {"transport": "", "variables": ""}
@@ -78,23 +76,10 @@ def configuration(record: Record) -> Facts:
     return {name: known[name] for name in ("method", *PLACE, *GROUP_KEY, *BATCH.values(), *OTHER_FACTS)}
 
 
-def group_facts(record: Record) -> Facts:
-    """What decides whether runs may be compared."""
+def group_key(record: Record, scaling: Scaling | None = None) -> Facts:
+    """The facts on which runs of one group agree; without a scaling, those on which they agree in either."""
     facts = configuration(record)
-    return {name: facts[name] for name in (*GROUP_KEY, *BATCH.values())}
-
-
-def group_key(record: Record, scaling: Scaling) -> Facts:
-    """The facts on which runs of one group agree."""
-    facts = configuration(record)
-    return {name: facts[name] for name in (*GROUP_KEY, BATCH[scaling])}
-
-
-def other_facts(record: Record) -> Facts:
-    """Everything else that is known and may move a run's speed or memory, and that is not the method itself."""
-    facts = configuration(record)
-    names = (*_OF_RUNS, *_SAID_BEFORE_THEM, *_LATER)
-    return {name: facts[name] for name in names if facts[name] is not None}
+    return {name: facts[name] for name in (*GROUP_KEY, *([BATCH[scaling]] if scaling else BATCH.values()))}
 
 
 def ddp_flags(options: DdpOptions | None) -> str:

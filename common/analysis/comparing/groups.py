@@ -4,13 +4,15 @@ A ratio is only ever formed within a group. Two ways to group are kept apart: *w
 batch, more devices do more) and *strong scaling* (the global batch stays, each device gets less).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from common.analysis.comparing.facts import OPTIONS, Facts, Scaling, configuration, group_key, grouped, varying_facts
+from common.analysis.comparing.facts import Facts, Scaling, configuration, group_key, grouped
+from common.analysis.comparing.row_names import link_default_options, name_rows
 from common.analysis.comparing.rows import Row, RowName, closest
 from common.analysis.reading.folder import Folder
+from common.analysis.reading.runs import Run
 from common.records import method_order
 
 PURPOSES: dict = {"lab": 2, "exercise": 2, "by_hand": 1, "unknown": 1}
@@ -33,6 +35,11 @@ class Group:
         return [row for row in self.rows if row.default_options_row is None]
 
     @property
+    def files(self) -> set[str]:
+        """Those of all its runs."""
+        return {run.file for row in self.rows for run in row.runs}
+
+    @property
     def on_gpu(self) -> bool:
         """Whether its devices are GPUs; else CPU cores."""
         return self.rows[0].on_gpu
@@ -46,35 +53,16 @@ class Group:
     def representatives(self) -> list[Row]:
         """One row of each method, all on the number of true devices that is measured best.
 
-        Of several configurations of a method one is picked by how well it is measured and by its settings, and never by
-        its speed: of enough tries the fastest wins by luck alone. It is the one that differs least from DP's row (from
-        DDP's, where there is no DP). DP's own is of the campaign that measured all methods in most rounds, so that a
-        few more runs for another purpose move nothing; then the one of most runs (three are enough), of equals the
-        newest. DDP with its default options goes before any other.
+        DP's (DDP's, where there is no DP) is its best measured one. Each other method's is the one that differs least
+        from that, and of equals the best measured. Speed decides nothing: of enough tries the fastest wins by luck.
         """
-        valid = [row for row in self.main_rows if row.is_valid]
-        true = [row for row in valid if row.true_devices] or valid
-        several = grouped((row for row in true if row.devices > 1), lambda row: row.devices)
-
-        def how_well_measured(count: int) -> tuple:
-            rounds = _most_rounds(several[count])
-            return len(rounds), min(rounds), max(map(_purpose, several[count])), count
-
-        devices = max(several, key=how_well_measured, default=1)
-        on_these = [row for row in true if row.devices == devices or not row.is_parallel]
-        campaigns = grouped(on_these, lambda row: row.facts["campaign"])
-        rounds = {campaign: sum(_most_rounds(of_campaign)) for campaign, of_campaign in campaigns.items()}
-
-        def quality(row: Row) -> tuple:
-            of_campaign = rounds[row.facts["campaign"]]
-            return row.has_default_options, of_campaign, _purpose(row), row.rounds, row.record.started_at
-
-        by_method = grouped(sorted(on_these, key=quality), lambda row: row.method).values()
-        best = [alike[-1] for alike in by_method]
+        rows = _on_best_measured_devices([row for row in self.main_rows if row.is_valid])
+        by_method = grouped(_best_measured_last(rows), lambda row: row.method)
+        # DDP with other options speaks for DDP only where it was not run without.
+        candidates = [[row for row in alike if not row.options] or alike for alike in by_method.values()]
+        best = [alike[-1] for alike in candidates]
         first = min(best, key=lambda row: (not row.is_parallel, method_order(row.method)), default=None)
-        like_best = [[row for row in alike if row.has_default_options == alike[-1].has_default_options]
-                     for alike in by_method]  # fmt: skip
-        return [closest(first.facts, alike) for alike in like_best] if first else []
+        return [closest(first.facts, alike) for alike in candidates]
 
     @property
     def oversubscribed(self) -> list[Row]:
@@ -86,39 +74,84 @@ class Group:
         return sorted({row.method: row for row in several}.values(), key=lambda row: method_order(row.method))
 
 
-def configurations(folder: Folder) -> list[Row]:
-    """Every configuration of the comparable runs (completed, with a speed), its runs pooled: a row of no group,
-    compared with no other, and without a letter."""
-    limits: dict[str, frozenset[str]] = {}
-    for members in grouped(folder.runs, lambda run: tuple(group_key(run.record, "weak").values())).values():
-        # What held the clocks back in all of these runs; of a single one nobody knows whether it lasts.
-        health = [device.health for run in members for device in run.record.devices if device.health]
-        seen = [frozenset(one.throttle_reasons) for one in health if len(members) > 1]
-        limits |= dict.fromkeys((run.file for run in members), frozenset.intersection(*seen) if seen else frozenset())
-    comparable = [replace(run, lasting_limits=limits[run.file]) for run in folder.runs if run.is_comparable]
-    pools = grouped(comparable, lambda run: (run.failed_check, *configuration(run.record).values()))
-    rows = [Row(runs, folder.probed) for runs in pools.values()]
-    for row in rows:
-        row.name = RowName(row.method, row.devices, row.record.world.nodes, options=row.options, is_valid=row.is_valid)
-    return rows
+def _on_best_measured_devices(rows: Sequence[Row]) -> list[Row]:
+    """The rows of one device, and those on the number of true devices on which most methods were measured, then in most
+    rounds, then for the purpose that counts most; of equals the largest."""
+    true = [row for row in rows if row.true_devices] or rows
+    several = grouped((row for row in true if row.devices > 1), lambda row: row.devices)
+
+    def how_well(devices: int) -> tuple:
+        rounds = _most_rounds(several[devices])
+        return len(rounds), min(rounds), max(map(_purpose, several[devices])), devices
+
+    devices = max(several, key=how_well, default=1)
+    return [row for row in true if row.devices == devices or not row.is_parallel]
 
 
-def build_groups(rows: Sequence[Row]) -> list[Group]:
-    """Group configurations; the best measured group first, weak scaling before strong.
+def _best_measured_last(rows: Sequence[Row]) -> list[Row]:
+    """DDP with its default options goes before any other. Then by the campaign that measured all methods in most
+    rounds, so that a few more runs for another purpose move nothing; by the purpose, by runs (three are enough), and by
+    time."""
+    campaigns = grouped(rows, lambda row: row.facts["campaign"])
+    rounds = {campaign: sum(_most_rounds(of_campaign)) for campaign, of_campaign in campaigns.items()}
+
+    def how_well(row: Row) -> tuple:
+        of_campaign = rounds[row.facts["campaign"]]
+        return row.has_default_options, of_campaign, _purpose(row), row.rounds, row.record.started_at
+
+    return sorted(rows, key=how_well)
+
+
+def _most_rounds(rows: Sequence[Row]) -> list[int]:
+    """The most rounds that a row of each method has."""
+    by_method = grouped(rows, lambda row: row.method)
+    return [max(row.rounds for row in alike) for alike in by_method.values()]
+
+
+def _purpose(row: Row) -> int:
+    return PURPOSES.get(row.facts["campaign"], 0)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A folder's runs, pooled and grouped."""
+
+    groups: list[Group]
+    """The best measured first, weak scaling before strong."""
+    configurations: list[Row]
+    """Each by itself: a row of no group, compared with no other, and without a letter."""
+    withheld: list[Row]
+    """The same of those whose speed is withheld in some group, be it for its runs or beside its baseline."""
+
+
+def compare_runs(folder: Folder) -> Comparison:
+    """Pool the comparable runs (completed, with a speed) of each configuration, and group what may be compared.
 
     Every run is in its weak-scaling group. A strong-scaling group is added where runs of different device counts share
     their global batch; a weak-scaling group with nothing to compare then gives way to it.
     """
+    comparable = [run for run in _with_lasting_limits(folder.runs) if run.is_comparable]
+    pools = grouped(comparable, lambda run: (run.failed_check, *configuration(run.record).values()))
+    rows = [Row(runs, folder.probed) for runs in pools.values()]
+    for row in rows:
+        row.name = RowName(row.method, row.devices, row.record.world.nodes, options=row.options, is_valid=row.is_valid)
     strong = [group for group in _groups(rows, "strong") if group.scales]
-    compared = {run.file for group in strong for row in group.rows for run in row.runs}
-    weak = [group for group in _groups(rows, "weak") if len(group.rows) > 1
-            or not {run.file for row in group.rows for run in row.runs} <= compared]  # fmt: skip
-    return sorted(weak + strong, key=_importance, reverse=True)
+    compared = set().union(*(group.files for group in strong))
+    weak = [group for group in _groups(rows, "weak") if len(group.rows) > 1 or not group.files <= compared]
+    groups = sorted(weak + strong, key=_importance, reverse=True)
+    not_valid = {run.file for group in groups for row in group.rows if not row.is_valid for run in row.runs}
+    by_doubt = grouped(rows, lambda row: row.runs[-1].file in not_valid)
+    return Comparison(groups, by_doubt.get(False, []), by_doubt.get(True, []))
 
 
-def withheld_files(groups: Sequence[Group]) -> set[str]:
-    """The files of runs whose speed is withheld in some group, be it for its runs or beside its baseline."""
-    return {run.file for group in groups for row in group.rows if not row.is_valid for run in row.runs}
+def _with_lasting_limits(runs: Sequence[Run]) -> list[Run]:
+    """Runs with what held the clocks back in all of their group; of a single run nobody knows whether it lasts."""
+    limits: dict[str, frozenset[str]] = {}
+    for alike in grouped(runs, lambda run: tuple(group_key(run.record, "weak").values())).values():
+        health = [device.health for run in alike for device in run.record.devices if device.health]
+        seen = [frozenset(one.throttle_reasons) for one in health if len(alike) > 1]
+        limits |= dict.fromkeys((run.file for run in alike), frozenset.intersection(*seen) if seen else frozenset())
+    return [replace(run, lasting_limits=limits[run.file]) for run in runs]
 
 
 def _importance(group: Group) -> tuple:
@@ -137,84 +170,18 @@ def _importance(group: Group) -> tuple:
     )
 
 
-def _groups(pooled: Sequence[Row], scaling: Scaling) -> Iterator[Group]:
+def _groups(pooled: Sequence[Row], scaling: Scaling) -> list[Group]:
     """Rows that may be compared, each with the row that it is compared with; ordered and named. Of rows of its own,
     since a row's baseline and name are those of its group."""
-    for alike in grouped(pooled, lambda row: tuple(group_key(row.record, scaling).values())).values():
-        rows = [replace(row) for row in alike]
+    groups = grouped(map(replace, pooled), lambda row: tuple(group_key(row.record, scaling).values()))
+    for rows in groups.values():
         # Baselines first: a row that is too fast beside its own is not valid, and no row that others are compared with.
-        singles = sorted((row for row in rows if not row.is_parallel and row.is_valid), key=_place)
+        rows.sort(key=lambda row: row.record.started_at)
+        singles = [row for row in rows if not row.is_parallel and row.is_valid]
         for row in rows:
-            if row.is_parallel:
-                row.baseline = closest(row.facts, singles)
-        _link_default_options(rows)
-        rows.sort(key=_place)
-        _name_rows(rows)
-        yield Group(scaling, group_key(rows[0].record, scaling), rows)
-
-
-def _link_default_options(rows: list[Row]) -> None:
-    """Each row that tries options to one that differs in nothing else, of the same campaign where there is one.
-
-    Two rows of the same options are linked to two rows or to none: they would be called the same.
-    """
-
-    def without_options(row: Row) -> tuple:
-        return tuple({**configuration(row.record), OPTIONS: None, "campaign": None}.values())
-
-    defaults = grouped((row for row in rows if row.has_default_options and row.is_valid), without_options)
-    tried = [(row, defaults.get(without_options(row), [])) for row in rows if row.options]
-    for row, fitting in tried:
-        row.default_options_row = next((one for one in fitting if one.facts["campaign"] == row.facts["campaign"]), None)
-    linked = {(row.default_options_row, row.options, row.is_valid) for row, _ in tried}
-    for row, fitting in tried:
-        if row.default_options_row is None and fitting and (fitting[-1], row.options, row.is_valid) not in linked:
-            row.default_options_row = fitting[-1]
-            linked.add((row.default_options_row, row.options, row.is_valid))
-
-
-def _place(row: Row) -> tuple:
-    world, order = row.record.world, method_order(row.method)
-    return row.devices > 1, row.devices, order, world.nodes, row.default_options_row is not None, row.record.started_at
-
-
-def _name_rows(rows: Sequence[Row]) -> None:
-    """Give every row its name; with letters and the facts behind them where several would have the same one."""
-
-    def without_letter(row: Row) -> RowName:
-        return RowName(row.method, row.devices, row.record.world.nodes if row.is_parallel else 1)
-
-    for name, same in grouped((row for row in rows if row.default_options_row is None), without_letter).items():
-        readable = readable_facts(same)
-        varying = varying_facts(readable)
-        for position, (row, facts) in enumerate(readable.items()):
-            row.name = name if len(same) == 1 else replace(name, letter=_letters(position))
-            row.variant = {fact: facts[fact] for fact in varying if fact in facts}
-    for row in rows:
-        if row.default_options_row is not None:
-            # A run that failed parity is not pooled with its repeats: there may be two rows of these options.
-            row.name = replace(row.default_options_row.name, options=row.options, is_valid=row.is_valid)
-            row.variant = {OPTIONS: row.options}
-
-
-def readable_facts(rows: Sequence[Row]) -> dict[Row, Facts]:
-    """The facts of each row, machines by their hosts' names where these tell them apart, else by their hashes."""
-    hosts = {row.facts["machine"]: row.record.environment.hostname for row in rows}
-    if len(set(hosts.values())) < len(hosts):
-        return {row: row.facts for row in rows}
-    return {row: {**row.facts, "machine": hosts[row.facts["machine"]]} for row in rows}
-
-
-def _letters(position: int) -> str:
-    """0, 1, … 25, 26 -> a, b, … z, aa."""
-    return (_letters(position // 26 - 1) if position >= 26 else "") + "abcdefghijklmnopqrstuvwxyz"[position % 26]
-
-
-def _most_rounds(rows: Sequence[Row]) -> list[int]:
-    """The most rounds that a row of each method has."""
-    by_method = grouped(rows, lambda row: row.method)
-    return [max(row.rounds for row in alike) for alike in by_method.values()]
-
-
-def _purpose(row: Row) -> int:
-    return PURPOSES.get(row.facts["campaign"], 0)
+            row.baseline = closest(row.facts, singles) if row.is_parallel else None
+        link_default_options(rows)
+        rows.sort(key=lambda row: (row.devices > 1, row.devices, method_order(row.method), row.record.world.nodes,
+                                   row.default_options_row is not None))  # fmt: skip
+        name_rows(rows)
+    return [Group(scaling, group_key(rows[0].record, scaling), rows) for rows in groups.values()]

@@ -9,12 +9,12 @@ beyond doubt, by three runs or more: the rule by which `make ladder` goes on.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import get_args
+from typing import Any, get_args
 
 from common.analysis.comparing.csv_files import Line, of_side, with_ends
 from common.analysis.comparing.facts import OPTIONS, PLACE, USUAL, configuration, facts_of_settings, group_key, grouped
 from common.analysis.comparing.rows import Row, closest
-from common.analysis.comparing.speedup import paired_runs, paired_speedup
+from common.analysis.comparing.speedup import common_rounds, paired_runs, speedup
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
 from common.records import METHODS, DdpOptions, Precision, Record, settings_of
@@ -25,7 +25,7 @@ these where there are."""
 MUST_AGREE = ("method", *PLACE, *facts_of_settings(lambda one: one.effect == "work"), "machine", "cpu_model",
               "cpu_cores", "driver", "python")  # fmt: skip
 """Other work, other machines, and what moves no time: no switch that anybody would compare the speed of."""
-DDP_SETTINGS = [name for name, one in settings_of(DdpOptions).items() if not one.exempt]
+USUAL_OPTIONS = {name: one.usual for name, one in settings_of(DdpOptions).items() if not one.exempt}
 MAX_VALUES = 24
 """Of one fact: all pairs of more would be a table that nobody reads."""
 PRECISIONS = get_args(Precision)
@@ -62,28 +62,27 @@ def _facts(row: Row) -> dict:
     ddp, every = row.record.config.ddp, configuration(row.record)
     left_out = ("global_batch_size", OPTIONS, *ASIDE)  # the global batch follows from the batch per device
     facts = {name: value for name, value in every.items() if name not in left_out and value is not None}
-    return facts | {(OPTIONS, name): getattr(ddp, name) for name in DDP_SETTINGS if ddp}
+    return facts | {name: getattr(ddp, name) for name in USUAL_OPTIONS if ddp}
 
 
-def _pairs(name: str | tuple, known: Sequence[tuple[Row, dict]]) -> Iterator[OneChange]:
+def _pairs(name: str, known: Sequence[tuple[Row, dict]]) -> Iterator[OneChange]:
+    fact = OPTIONS if name in USUAL_OPTIONS else name
     alike: dict[frozenset, dict] = {}
     for row, facts in known:
         if name in facts:
-            others = frozenset((other, value) for other, value in facts.items() if other != name)
+            others = frozenset(facts.items() - {(name, facts[name])})
             alike.setdefault(others, {}).setdefault(facts[name], []).append(row)
-    fact = name[0] if isinstance(name, tuple) else name
+
+    def order(value: Any, rows: Sequence[Row]) -> tuple:
+        size = PRECISIONS.index(value) if value in PRECISIONS else value if isinstance(value, int | float) else 0
+        return value != (USUAL | USUAL_OPTIONS).get(name, value), size, min(map(_began, rows))
+
     for by_value in alike.values():
-        values = sorted(by_value, key=lambda value: _order(name, value, by_value[value]))[:MAX_VALUES]
+        values = sorted(by_value, key=lambda value: order(value, by_value[value]))[:MAX_VALUES]
         for first, second in combinations(values, 2):
             for row in by_value[second]:
                 before = closest({name: row.facts[name] for name in ASIDE}, by_value[first])
                 yield OneChange(fact, before, row, is_from_first=first == values[0])
-
-
-def _order(name: str | tuple, value: object, rows: Sequence[Row]) -> tuple:
-    usual = getattr(DdpOptions(), name[1]) if isinstance(name, tuple) else USUAL.get(name, value)
-    size = PRECISIONS.index(value) if value in PRECISIONS else value if isinstance(value, int | float) else 0
-    return value != usual, size, min(map(_began, rows))
 
 
 def _began(one: Row | Run) -> str:
@@ -97,7 +96,7 @@ def change_line(pair: OneChange) -> Line:
         "fact": pair.fact, "before": pair.values[0], "after": pair.values[1],
         "method": after.method, "devices": after.devices,
         **group_key(before.record, "weak"), OPTIONS: before.facts.get(OPTIONS),
-        **with_ends("times_as_fast", paired_speedup(after, before)),
+        **with_ends("times_as_fast", speedup(after, before, common_rounds(after, before))),
         "in_turn": bool(paired_runs(after.runs, before.runs)),
         **of_side("before", before),
         **of_side("after", after),
@@ -152,30 +151,29 @@ def _settings(record: Record) -> tuple:
     return tuple(value for name, value in configuration(record).items() if name not in (*SWITCHES, "global_batch_size"))
 
 
-def _switches(record: Record) -> dict:
-    facts = configuration(record)
+def _switches(one: Row | Run) -> dict:
+    facts = configuration(one.record)
     return {name: facts[name] for name in SWITCHES}
 
 
 def _ladder(rows: Sequence[Row], failed: Sequence[Run]) -> Ladder:
-    done = [_switches(row.record) for row in rows]
-    tries: list[Row | Run] = [*rows, *(run for run in failed if _switches(run.record) not in done)]
+    done = list(map(_switches, rows))
+    tries: list[Row | Run] = [*rows, *(run for run in failed if _switches(run) not in done)]
     standing = first = min(rows, key=_began)
     trials: list[Trial] = []
     for one in sorted(tries, key=_began):  # `first` among them, which is no trial above itself
-        before, after = _switches(standing.record), _switches(one.record)
+        before, after = _switches(standing), _switches(one)
         changed = [name for name in SWITCHES if before[name] != after[name]]
         if len(changed) != 1 or (changed == ["per_device_batch_size"] and after[changed[0]] < before[changed[0]]):
             continue  # more than one switch, or back to a smaller batch
         fact, values = changed[0], (before[changed[0]], after[changed[0]])
         if isinstance(one, Row):
-            quotient = paired_speedup(one, standing)
+            quotient = speedup(one, standing, common_rounds(one, standing))
             outcome = outcome_of_ratio(quotient)
             is_kept = outcome == "faster" and not one.missing_runs
             trials.append(Trial(fact, values, "kept" if is_kept else outcome, one, quotient))
             standing = one if is_kept else standing
         elif (fact, values) not in [(other.fact, other.values) for other in trials]:
             trials.append(Trial(fact, values, "failed", failed=one))
-    goal = _switches(standing.record) | {"per_device_batch_size": first.record.config.per_device_batch_size}
-    at_first_batch = next((row for row in rows if _switches(row.record) == goal), None)
-    return Ladder(first, trials, standing, at_first_batch)
+    goal = _switches(standing) | {"per_device_batch_size": first.record.config.per_device_batch_size}
+    return Ladder(first, trials, standing, next((row for row in rows if _switches(row) == goal), None))

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Self
 
 from common.analysis.comparing.device_use import Energy, PeakMemory, energy_by_device, energy_of, peaks_by_device
-from common.analysis.comparing.facts import MAX_CANDIDATES, Facts, ddp_flags, other_facts
+from common.analysis.comparing.facts import MAX_CANDIDATES, OTHER_FACTS, Facts, configuration, ddp_flags
 from common.analysis.comparing.speedup import ENOUGH_RUNS, speedup
 from common.analysis.reading.runs import Run
 from common.analysis.reading.step_profile import StepProfile
@@ -217,8 +217,9 @@ class Row:
 
     @cached_property
     def facts(self) -> Facts:
-        """What rows of one group may differ in."""
-        return other_facts(self.record)
+        """What rows of one group may differ in, as far as it is known."""
+        known = configuration(self.record)
+        return {name: known[name] for name in OTHER_FACTS if known[name] is not None}
 
 
 def closest(own: Facts, candidates: Sequence[Row]) -> Row | None:

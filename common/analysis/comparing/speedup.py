@@ -38,12 +38,6 @@ def speedup(one: HasRuns, other: HasRuns, pairs: Pairs | None = None) -> Estimat
     return Estimate(theirs.value / own.value) if few else ratio(theirs, own)
 
 
-def paired_speedup(row: HasRuns, other: HasRuns) -> Estimate:
-    """The same, where either may have run more often: the runs of `common_rounds` count, and all of them where there
-    are no such rounds."""
-    return speedup(row, other, common_rounds(row, other))
-
-
 def common_rounds(row: HasRuns, other: HasRuns) -> Pairs:
     """The runs of the rounds that both took part in, where either may have run more often; nothing where there are
     fewer than three such rounds."""
@@ -65,21 +59,12 @@ def paired_runs(one: Sequence[Run], other: Sequence[Run]) -> Pairs:
     of a round came does not matter.
     """
     if all(run.record.launch for run in (*one, *other)):
-        own, theirs = _by_round(one), _by_round(other)
+        # The newest run of each campaign's round.
+        own, theirs = ({(run.record.launch.id, run.record.launch.round): run for run in runs} for runs in (one, other))
         pairs = [(own[key], theirs[key]) for key in own if key in theirs]
     else:
-        pairs = _by_time(one, other)
+        pairs = list(zip(one, other, strict=False))
+        started = [[run.record.started_at for run in pair] for pair in pairs]
+        if len(one) != len(other) or any(max(this) >= min(following) for this, following in pairwise(started)):
+            return []
     return pairs if len(pairs) >= ENOUGH_RUNS else []
-
-
-def _by_round(runs: Sequence[Run]) -> dict[tuple[str, int], Run]:
-    """The newest run of each campaign's round."""
-    return {(run.record.launch.id, run.record.launch.round): run for run in runs}
-
-
-def _by_time(one: Sequence[Run], other: Sequence[Run]) -> Pairs:
-    if len(one) != len(other):
-        return []
-    pairs = list(zip(one, other, strict=True))
-    started = [[run.record.started_at for run in pair] for pair in pairs]
-    return pairs if all(max(this) < min(following) for this, following in pairwise(started)) else []

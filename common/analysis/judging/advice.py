@@ -134,8 +134,8 @@ def straggler(rows: Rows) -> Iterator[Advice]:
 def device_0_is_full(rows: Rows) -> Iterator[Advice]:
     """DP's first device holds more than the others and limits the batch of all."""
     row = rows.get("dp")
-    memory = [(device.memory, device.capacity_bytes) for device in row.record.devices] if row else []
-    held = [(peak.peak_reserved_bytes, peak.peak_allocated_bytes, capacity) for peak, capacity in memory]
+    held = [(device.memory.peak_reserved_bytes, device.memory.peak_allocated_bytes, device.capacity_bytes)
+            for device in (row.record.devices if row else ())]  # fmt: skip
     if len(held) < 2 or not all(map(all, held)):
         return
     (reserved, allocated, capacity), others = held[0], [sizes[1] for sizes in held[1:]]

@@ -69,7 +69,7 @@ class Breakdown:
     def verdict(self) -> Literal["one_clock", "hidden", "bytes", "host"] | None:
         """What more than half of DP's loss is: the bytes over the link, the host's work, or neither. On CPU cores one
         clock counts both; `hidden` where it costs less than it should."""
-        if not METHODS[self.row.method].has_replicas:
+        if not self.says_something or not METHODS[self.row.method].has_replicas:
             return None
         if not self.row.on_gpu:
             return "one_clock"

@@ -1,5 +1,6 @@
 """Commands that a reader is asked to run, so that their records land in the group of those that are there."""
 
+import argparse
 import re
 import shlex
 from collections.abc import Sequence
@@ -11,15 +12,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.judging.run_checks import MIN_STEPS, check_run
 from common.analysis.judging.verdicts import Decision, has_one_device, recommended, wrapped_rows
 from common.content import Message, message
-from common.records import (
-    METHODS,
-    EnvironmentRecord,
-    Method,
-    Record,
-    machine_of,
-    settings_of,
-    unusual_settings,
-)
+from common.records import METHODS, EnvironmentRecord, Method, Record, machine_of, settings_of, unusual_settings
 
 PUBLISHED: tuple[Method, ...] = ("single", "dp", "ddp")
 ENOUGH_ROUNDS, MORE_ROUNDS = 3, 10
@@ -120,14 +113,11 @@ def _is_of_make_lab(record: Record) -> bool:
 
 
 def _results_folder(record: Record) -> list[str]:
-    """`--results-dir` as the record's own command had it, so that the next record comes to lie beside it."""
-    given = shlex.split(record.command)
-    for number, word in enumerate(given):
-        if word == "--results-dir":
-            return given[number : number + 2]
-        if word.startswith("--results-dir="):
-            return [word]
-    return []
+    """`--results-dir` of the record's own command, so that the next record is in the same folder."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--results-dir", nargs="?")
+    folder = parser.parse_known_args(shlex.split(record.command))[0].results_dir
+    return ["--results-dir", folder] if folder else []
 
 
 def own_address(record: Record, checks: Sequence[EnvironmentRecord]) -> str:

@@ -12,6 +12,8 @@ from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost, outc
 from common.content import Message, message
 from common.records import METHODS, PhaseName
 
+NOTHING = message("nothing")
+
 
 def reasons(group: Group) -> list[Message]:
     """What the profile of representative rows' steps says, the largest difference first; nothing without profiles.
@@ -58,7 +60,7 @@ def sentence_of(breakdown: Breakdown) -> Message:
     if not breakdown.says_something:
         return message("breakdown.nothing_lost" if breakdown.is_narrow else "breakdown.uncertain", **values)
     verdict = breakdown.verdict
-    words = message(f"breakdown.{verdict}", seconds=breakdown.over_link) if verdict else message("nothing")
+    words = message(f"breakdown.{verdict}", seconds=breakdown.over_link) if verdict else NOTHING
     largest_first = sorted(breakdown.items.items(), key=lambda pair: -pair[1].value)
     costs = {id: message("breakdown.item" if cost.interval else "breakdown.item_without_interval",
                          item=message(f"breakdown_item.{id}"), seconds=cost.value, item_interval=cost)
@@ -106,20 +108,19 @@ def differing_phases(one: Row, other: Row) -> dict[PhaseName, float]:
 
 def thread_cost(row: Row) -> Message:
     """What DataParallel's threads and replicas cost a step, by experiment."""
-    cost, copies = row.profile.replicated.threads_cost, row.profile.replicated.replicas_cost
-    planned, lacks = convolutions_planned_anew(row), message("nothing")
+    costs, planned = row.profile.replicated, convolutions_planned_anew(row)
+    because, interaction, together = NOTHING, NOTHING, costs.interaction
     if planned:
         first, known = planned.first_convolution_seconds, planned.convolution_seconds
-        lacks = message("threads.convolutions", first=first, known=known)
-    together, interaction = row.profile.replicated.interaction, message("nothing")
-    if together and together.is_above_zero:
-        interaction = message("interaction.cost", interaction=together, interval=median_interval(together))
-    elif together and together.is_below_zero:
-        less = together.negated()
-        interaction = message("interaction.less", interaction=less, interval=median_interval(less))
-    replicas = message(f"replicas.{_outcome(row, copies)}", cost=copies, interval=median_interval(copies),
+        because = message("threads.convolutions", first=first, known=known)
+    if together and (together.is_above_zero or together.is_below_zero):
+        id, size = ("cost", together) if together.is_above_zero else ("less", together.negated())
+        interaction = message(f"interaction.{id}", interaction=size, interval=median_interval(size))
+    of_replicas = f"replicas.{_outcome(row, costs.replicas_cost)}"
+    replicas = message(of_replicas, cost=costs.replicas_cost, interval=median_interval(costs.replicas_cost),
                        interaction=interaction)  # fmt: skip
-    return _of_cost(f"threads.{_outcome(row, cost)}", row, cost, because=lacks, replicas=replicas)
+    of_threads = f"threads.{_outcome(row, costs.threads_cost)}"
+    return _of_cost(of_threads, row, costs.threads_cost, because=because, replicas=replicas)
 
 
 def new_thread_lines(row: Row) -> list[Message]:
@@ -140,7 +141,7 @@ def new_thread_lines(row: Row) -> list[Message]:
             paying=len(convolutions),
             convolutions=len(threads.convolutions),
             different=len(different),
-            others=message("new_thread.with_others", count=others) if others else message("nothing"),
+            others=message("new_thread.with_others", count=others) if others else NOTHING,
             seconds=sum(layer.extra for layer in threads.paying),
         ))  # fmt: skip
     return [*lines, message("new_thread.replicas", cost=cost)]

@@ -22,7 +22,7 @@ Choice = Literal[
     "alone",  # one method only was measured
     "one_device",  # its machine has no second device, so that parallel methods cannot be compared
     "no_wrapper",  # all ran on one device
-    "failed",  # not decided yet, and runs of a method failed
+    "failed",  # otherwise undecided, and runs of a method failed
     "more_rounds",  # too few runs for an interval
     "measure_longer",  # the interval is too wide to tell
     "tie",  # parallel methods of the same speed, both faster than one device
@@ -40,15 +40,14 @@ def group_verdicts(group: Group) -> list[Message]:
     """
     valid = [row for row in group.main_rows if row.is_valid]
     verdicts = [compare(row, row.baseline, row.speed_up) for row in valid if row.speed_up]
-    within_one = (row for row in valid if row.record.world.nodes == 1)
-    rivals = grouped(within_one, lambda row: (row.method, row.devices))
+    in_one_node = (row for row in valid if row.record.world.nodes == 1)
+    rows_of = grouped(in_one_node, lambda row: (row.method, row.devices))
     for row in valid:
-        across = [row.method] if row.record.world.nodes > 1 else []
-        earlier = [method for method in list(METHODS)[: method_order(row.method)] if METHODS[method].is_parallel]
-        for method in (*earlier, *across):
-            rival = closest(row.facts, rivals.get((method, row.devices), []))
-            if rival:
-                verdicts.append(compare(row, rival, speedup(row, rival)))
+        methods = [name for name in list(METHODS)[: method_order(row.method)] if METHODS[name].is_parallel]
+        if row.record.world.nodes > 1:
+            methods.append(row.method)
+        others = (closest(row.facts, rows_of.get((name, row.devices), [])) for name in methods)
+        verdicts += [compare(row, other, speedup(row, other)) for other in others if other]
     return verdicts
 
 
@@ -155,25 +154,27 @@ def decide(rows: Sequence[Row], failed: Sequence[Record] = ()) -> Decision:
     models, methods = {row.record.config.model for row in rows}, {row.method for row in rows}
     newest = next((run for run in reversed(failed) if run.method not in methods and not METHODS[run.method].variant_of
                    and (not rows or run.config.model in models)), None)  # fmt: skip
-    if fastest is None:
-        return Decision("failed" if newest else "nothing", failed=newest)
     on_one_device = all(row.devices == 1 for row in rows)
-    if has_one_device(fastest.record) and (second is None or not on_one_device):
-        return Decision("one_device", fastest, failed=newest)
-    if second is None:
-        return Decision("failed" if newest else "alone", fastest, failed=newest)
-    lead = speedup(fastest, second)
+    lead = speedup(fastest, second) if second else None
     choice: Choice = "either"
-    if on_one_device:
+    if fastest is None:
+        choice = "nothing"
+    elif has_one_device(fastest.record) and (second is None or not on_one_device):
+        return Decision("one_device", fastest, failed=newest)
+    elif second is None:
+        choice = "alone"
+    elif on_one_device:
         choice = "no_wrapper"
     elif lead.interval is None:
-        choice = "failed" if newest else "more_rounds"
+        choice = "more_rounds"
     elif clearly_fastest(lead):
         choice = "use_method" if fastest.is_parallel else "use_single"
     elif outcome_of_ratio(lead) == "uncertain":
-        choice = "failed" if newest else "measure_longer"
-    elif all(row.speed_up and distinguishable(row.speed_up) and row.speed_up.value > 1 for row in (fastest, second)):
-        choice = "tie"  # both are surely faster than one device
+        choice = "measure_longer"
+    elif all(row.speed_up and outcome_of_ratio(row.speed_up) == "faster" for row in (fastest, second)):
+        choice = "tie"
+    if newest and choice in ("nothing", "alone", "more_rounds", "measure_longer"):
+        choice = "failed"
     return Decision(choice, fastest, second, lead, newest)
 
 

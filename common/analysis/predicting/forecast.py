@@ -27,26 +27,13 @@ class Forecast:
     method: Method
     devices: int
     step: PredictedStep
-    network: Network | None
-    """What DDP exchanges gradients over; None of DP."""
+    rests_on: Message
+    """What the exchange is predicted from."""
+    nodes: int = 1
+    """How many hold the devices."""
+    is_measured_link: bool = True
+    """Whether the exchange itself was measured for so many devices."""
     measured: Row | None = None
-
-    @property
-    def nodes(self) -> int:
-        """How many hold the devices."""
-        return self.network.nodes(self.devices) if self.network else 1
-
-    @property
-    def rests_on(self) -> Message:
-        """What the exchange is predicted from."""
-        if not self.network:
-            return message("forecast.on_replicas" if self.basis.row.on_gpu else "forecast.on_replicas_emulated")
-        return self.network.rests_on if self.devices > 1 else message("forecast.on_no_exchange")
-
-    @property
-    def is_measured_link(self) -> bool:
-        """Whether the exchange itself was measured for so many devices."""
-        return self.network is None or self.network.is_measured(self.devices)
 
     @property
     def memory_bytes(self) -> int | None:
@@ -117,6 +104,7 @@ class GroupForecast:
 
     basis: Basis
     network: Network | None
+    """What DDP exchanges gradients over, if that is known."""
     most: int
     """So many devices the link may carry: those of one machine, unless the links were given."""
     forecasts: list[Forecast]
@@ -127,24 +115,28 @@ def forecast(group: Group, question: Question) -> GroupForecast | None:
     basis = basis_of(group)
     if basis is None:
         return None
+    on_gpu, forecasts = basis.row.on_gpu, []
     asks_for_links = bool(question.link or question.between)
     within = question.link or basis.all_reduce or question.between
     per_node = question.per_node if question.between else MAX_DEVICES
     network = Network(within, question.between, per_node) if within else None
-    cores = None if basis.row.on_gpu else basis.row.record.environment.alike_cores
+    cores = MAX_DEVICES if on_gpu else basis.row.record.environment.alike_cores
     measured = {row.devices for row in group.main_rows if row.devices > 1 and row.true_devices}
-    by_default = [count for count in DEFAULT_COUNTS if cores is None or count <= cores]
-    forecasts = []
-    for devices in question.counts or sorted(measured.union(by_default)):
+    by_default = measured.union(count for count in DEFAULT_COUNTS if count <= cores)
+    for devices in question.counts or sorted(by_default):
         if network:
             nodes = network.nodes(devices)
+            source = network.rests_on if devices > 1 else message("forecast.on_no_exchange")
             # Over a link that is not here nothing was measured; nodes have a link that may be here.
             run = None if question.link and nodes == 1 else _measured(group, "ddp", devices, nodes)
-            forecasts.append(Forecast(basis, "ddp", devices, ddp_step(basis, network, devices), network, run))
-        is_here = devices > 1 and not asks_for_links and (cores is None or devices <= cores)
+            step = ddp_step(basis, network, devices)
+            forecasts.append(Forecast(basis, "ddp", devices, step, source, nodes, network.is_measured(devices), run))
+        is_here = 1 < devices <= cores and not asks_for_links
         if is_here and (step := dp_step(basis, devices)):
-            forecasts.append(Forecast(basis, "dp", devices, step, None, _measured(group, "dp", devices, 1)))
-    most = MAX_DEVICES if asks_for_links else cores or MAX_GPUS_IN_A_MACHINE
+            source = message("forecast.on_replicas" if on_gpu else "forecast.on_replicas_emulated")
+            run = _measured(group, "dp", devices, 1)
+            forecasts.append(Forecast(basis, "dp", devices, step, source, measured=run))
+    most = MAX_DEVICES if asks_for_links else MAX_GPUS_IN_A_MACHINE if on_gpu else cores
     return GroupForecast(basis, network, most, forecasts) if forecasts else None
 
 

@@ -6,7 +6,6 @@ A link is given as `25GB/s,10us`, or by a known name. Formulas: docs/prediction.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
@@ -149,10 +148,11 @@ def basis_of(group: Group) -> Basis | None:
     share = row.step.value / row.profile.slowest.step.value
     total = static.gradient_bytes
     if ready:
-        gradients = zip(ready.bytes, (moment / ready.backward_seconds for moment in ready.ready_seconds), strict=True)
+        gradients = [(size, moment / ready.backward_seconds)
+                     for size, moment in zip(ready.bytes, ready.ready_seconds, strict=True)]  # fmt: skip
     else:  # evenly, by bytes, over the backward pass
-        pieces = [FIRST_BUCKET_BYTES] * (total // FIRST_BUCKET_BYTES) + [total % FIRST_BUCKET_BYTES]
-        gradients = zip(pieces, (done / total for done in accumulate(pieces)), strict=True)
+        gradients = [(min(FIRST_BUCKET_BYTES, total - start), min(start + FIRST_BUCKET_BYTES, total) / total)
+                     for start in range(0, total, FIRST_BUCKET_BYTES)]  # fmt: skip
     return Basis(
         row=row,
         step=row.step.value,

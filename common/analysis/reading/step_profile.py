@@ -105,9 +105,10 @@ class StepProfile:
 
 
 def reduce_profile(record: Record) -> StepProfile | None:
-    """Reduce a record's profile; None where there is none, or nothing in it."""
+    """Reduce a record's profile; None where there is none, or no step in it that takes time."""
     profile = record.anatomy
-    ranks = [rank for rank in profile.ranks if sum(rank.step_seconds)] if profile else []
+    ranks = [rank for rank in profile.ranks if any(rank.step_seconds)] if profile else []
+    ranks = [rank for rank in ranks if median_of(rank.step_seconds).value]
     if not ranks:
         return None
     steps, kinds = tuple(map(_rank_steps, ranks)), kinds_of_step(profile)

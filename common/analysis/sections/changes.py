@@ -8,7 +8,7 @@ from common.analysis.comparing.facts import BATCH, OPTIONS, configuration, fact_
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.one_change import OneChange
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speedup import paired_speedup
+from common.analysis.comparing.speedup import common_rounds, speedup
 from common.analysis.judging.row_checks import failed_checks
 from common.analysis.sections.comparison import ratio_cell, row_and_settings, runs_note, speed_cell
 from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
@@ -30,7 +30,7 @@ class Effect:
     @cached_property
     def quotient(self) -> Estimate | None:
         """The row's throughput over the other's; None where its speed is withheld."""
-        return paired_speedup(self.row, self.other) if self.row.is_valid else None
+        return speedup(self.row, self.other, common_rounds(self.row, self.other)) if self.row.is_valid else None
 
     @property
     def bytes_more(self) -> int | None:

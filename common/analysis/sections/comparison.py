@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import compress
 
-from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, USUAL, Facts, fact_value, group_facts
+from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, USUAL, Facts, fact_value, group_key
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.row_checks import failed_checks
@@ -37,7 +37,7 @@ def unusual_parts(key: Facts) -> list[Message]:
 
 def row_and_settings(row: Row, *left_out: str) -> Message:
     """`DDP × 2, resnet18, 64 px, 16 samples per device`; `left_out`: facts that need not be said."""
-    key = group_facts(row.record)
+    key = group_key(row.record)
     parts = unusual_parts({name: key[name] for name in GROUP_KEY if name not in left_out})
     if BATCH["weak"] not in left_out:
         parts.append(message("title.batch_weak", value=key[BATCH["weak"]]))

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from common.analysis.comparing.facts import fact_value, grouped, varying_facts
-from common.analysis.comparing.groups import Group, readable_facts
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.row_names import readable_facts
 from common.analysis.reading.folder import Folder, Skipped
 from common.analysis.reading.runs import Run
 from common.content import Figure, Inline, Lines, Pairs, Paragraph, Section, fold, hint, lead, sheet

@@ -7,7 +7,7 @@ import pandas as pd
 
 from common.analysis.comparing.crossover_batch import BatchSeries, batch_series
 from common.analysis.comparing.csv_files import comparison_table, run_line, table_of
-from common.analysis.comparing.groups import build_groups, configurations, withheld_files
+from common.analysis.comparing.groups import compare_runs
 from common.analysis.comparing.one_change import Ladder, OneChange, change_line, ladder_of, one_changes
 from common.analysis.judging.proposals import NextStep, next_step, your_script
 from common.analysis.judging.verdicts import Decision, decide
@@ -116,10 +116,8 @@ class Report:
 
 def build_report(folder: Folder, question: Question | None = None) -> Report:
     """Compare and check everything in a folder; `question` says what to predict."""
-    configured = configurations(folder)
-    groups = build_groups(configured)
-    withheld = withheld_files(groups)
-    rows = [row for row in configured if row.runs[-1].file not in withheld]
+    comparison = compare_runs(folder)
+    groups, rows = comparison.groups, comparison.configurations
     crossovers = batch_series(rows, folder.runs)[:MAX_SERIES]
     ladder, pairs = ladder_of(rows, folder.runs), one_changes(rows)
     in_series = {row for series in crossovers for row in series.all_rows}
@@ -129,9 +127,8 @@ def build_report(folder: Folder, question: Question | None = None) -> Report:
     shown: set[str] = set()
     elsewhere = {run.file for row in in_series | in_ladder for run in row.runs}
     for number, group in enumerate(groups, start=1):
-        files = {run.file for row in group.rows for run in row.runs}
-        results.append(group_results(number, group, files <= shown, question or Question()))
-        shown |= files | elsewhere
+        results.append(group_results(number, group, group.files <= shown, question or Question()))
+        shown |= group.files | elsewhere
     best = results[0] if results else None
     decision = decide(best.group.representatives if best else [], folder.failed)
     answer = answer_of(best.group) if best else None

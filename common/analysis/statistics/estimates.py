@@ -149,12 +149,12 @@ def outcome_of_ratio(quotient: Estimate) -> Outcome:
 
     A ratio has no interval where one of its sides has fewer than three runs.
     """
-    interval = quotient.interval
-    if interval is None:
+    differs = distinguishable(quotient)
+    if differs is None:
         return "too_few_runs"
-    if distinguishable(quotient):
+    if differs:
         return "faster" if quotient.value > 1 else "slower"
-    return "no_difference" if is_narrow(interval, quotient.value) else "uncertain"
+    return "no_difference" if is_narrow(quotient.interval, quotient.value) else "uncertain"
 
 
 def is_narrow(interval: tuple[float, float], whole: float) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from analysis.factories import make_record
 from analysis.views import WORDS, fact, folder_of, groups_of, rows_of, said
 from common.analysis.comparing.csv_files import table_of
-from common.analysis.comparing.groups import configurations
+from common.analysis.comparing.groups import compare_runs
 from common.analysis.comparing.one_change import change_line, one_changes
 from common.analysis.comparing.speedup import paired_runs
 from common.analysis.judging.verdicts import decide
@@ -70,7 +70,7 @@ def test_more_runs_for_a_checkpoint_do_not_move_the_headline():
     other = [run("single", 0.4, seed=seed, config={"memory_format": "channels_last"}) for seed in range(3)]
     assert outcome_of(*lab, *alike, *other) == outcome_of(*lab)
     assert outcome_of(*lab, *(run("dp", 0.5, seed=seed) for seed in range(3))) == outcome_of(*lab)
-    table = table_of(map(change_line, one_changes(configurations(folder_of(*lab, *alike, *other)))))
+    table = table_of(map(change_line, one_changes(compare_runs(folder_of(*lab, *alike, *other)).configurations)))
     (line,) = table[table["fact"] == "memory_format"].to_dict("records")
     assert line["times_as_fast"] == pytest.approx(0.5 / 0.4, rel=0.02)
     assert line["files_before"].split() == [f"{record.run_id}.json" for record in alike]

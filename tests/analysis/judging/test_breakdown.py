@@ -12,7 +12,7 @@ from analysis.factories import in_rounds, make_record
 from analysis.judging.test_reasons import lab_with_kinds
 from analysis.profile_factories import make_profile, make_rank, wobbling
 from analysis.views import groups_of, outcome, said
-from common.analysis.comparing.groups import build_groups, configurations
+from common.analysis.comparing.groups import compare_runs
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.judging.reasons import sentence_of
 from common.analysis.reading.folder import read_folder
@@ -22,7 +22,7 @@ EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
 
 def breakdowns_of(folder: str | Path, group: int = 0):
     found = read_folder(EXAMPLES / folder)
-    return breakdowns(build_groups(configurations(found))[group])
+    return breakdowns(compare_runs(found).groups[group])
 
 
 @pytest.mark.parametrize("group", [0, 1])

@@ -12,7 +12,7 @@ from analysis.comparing.test_energy import make as drawing
 from analysis.factories import in_rounds, make_record, typical_lab, write
 from analysis.profile_factories import PHASES, make_probed, make_probes, make_profile, make_rank, profiled_lab, wobbling
 from analysis.views import groups_of, label, said
-from common.analysis.comparing.groups import build_groups, configurations
+from common.analysis.comparing.groups import compare_runs
 from common.analysis.comparing.utilisation import bound, phase_rate
 from common.analysis.judging.proposals import wrapper_commands
 from common.analysis.judging.reasons import reasons, thread_cost
@@ -264,7 +264,7 @@ def test_threads_that_cost_nothing_are_not_blamed():
 def test_two_h100s_lose_their_time_to_new_threads():
     """The committed records of `make lab` on them."""
     folder = read_folder(ROOT / "results" / "examples" / "h100x2-lab")
-    groups = build_groups(configurations(folder))
+    groups = compare_runs(folder).groups
     (line,) = said([thread_cost(row) for row in groups[0].representatives if row.method == "dp"])
     assert "Starting new threads in every step costs DP × 2 61.7 ms of a step" in line
     assert "each new thread repeats cuDNN's planning" in line

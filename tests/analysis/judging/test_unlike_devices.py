@@ -9,7 +9,7 @@ import pytest
 
 from analysis.comparing.test_groups import details_of, outcome_of
 from analysis.views import WORDS
-from common.analysis.comparing.groups import build_groups, configurations
+from common.analysis.comparing.groups import compare_runs
 from common.analysis.comparing.utilisation import mfu_of
 from common.analysis.judging.row_checks import efficiency
 from common.analysis.judging.run_checks import check_run
@@ -40,7 +40,7 @@ def mixed(tmp_path_factory) -> Folder:
 
 @pytest.fixture(scope="module")
 def groups(mixed):
-    return build_groups(configurations(mixed))
+    return compare_runs(mixed).groups
 
 
 def test_they_are_a_group_of_their_own_without_a_baseline_of_one_device(groups):

@@ -8,7 +8,7 @@ import pytest
 from analysis.factories import make_record, write
 from analysis.profile_factories import make_probed, make_probes, make_profile
 from analysis.views import groups_of
-from common.analysis.comparing.groups import build_groups, configurations
+from common.analysis.comparing.groups import compare_runs
 from common.analysis.predicting.forecast import Forecast, forecast
 from common.analysis.predicting.inputs import Link, Question, fill_buckets
 from common.analysis.predicting.parallel_steps import Network, ring_seconds, table_seconds
@@ -180,7 +180,7 @@ def test_nothing_rests_on_launches_that_cannot_be(compare, tmp_path):
 )
 def test_the_recorded_examples_are_predicted_within_a_few_percent(name, limit):
     folder = read_folder(ROOT / "results" / "examples" / name)
-    predicted = [forecast(group, Question()) for group in build_groups(configurations(folder))]
+    predicted = [forecast(group, Question()) for group in compare_runs(folder).groups]
     (ddp,) = [one for of_group in predicted if of_group for one in of_group.forecasts if one.measured]
     assert (ddp.method, ddp.devices, ddp.is_covered) == ("ddp", 2, True)
     assert abs(ddp.error) < limit
@@ -266,6 +266,40 @@ def test_without_anything_to_predict_from_nothing_is_shown_and_an_old_table_goes
     assert compare(folder).returncode == 0
     assert "What N devices would do" not in (tmp_path / "report.html").read_text()
     assert not (folder / "predictions.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "reason"),
+    [
+        ({"ready_seconds": [0.1]}, "1 times of completion for 2 gradients"),
+        ({"backward_seconds": 0.0}, "anatomy.gradients.backward_seconds: Input should be greater than 0"),
+    ],
+)
+def test_a_record_with_wrong_lists_of_gradients_is_named_and_left_out(compare, tmp_path, spoilt, reason):
+    """No run writes one: the file was edited."""
+    record = single("cpu")
+    record.anatomy.gradients = record.anatomy.gradients.model_copy(update=spoilt)
+    folder = write(tmp_path / "r", record, make_record("ddp", 2, 0.372), make_probed())
+    process = compare(folder)
+    assert process.returncode == 0, process.stderr
+    assert reason in " ".join((process.stdout + process.stderr).split())
+
+
+def test_nothing_is_predicted_from_steps_that_take_no_time():
+    record = single("cpu")
+    record.anatomy.ranks[0].step_seconds = [0.0] * 8 + [0.3]
+    (group,) = groups_of(record, probes=[make_probes()])
+    assert forecast(group, Question()) is None
+
+
+def test_gradients_of_an_older_record_are_complete_evenly():
+    """40 MB in 39 pieces: torch's first bucket is the first MiB, the next one has 25."""
+    record = single("cpu")
+    record.anatomy.gradients = None
+    (group,) = groups_of(record, probes=[make_probes()])
+    (first, *_, last) = forecast(group, Question((2,))).basis.buckets
+    assert first == (2**20, pytest.approx(2**20 / (40 * MB)))
+    assert (sum(size for size, _ in (first, last)), last[1]) == (40 * MB - 25 * 2**20, 1.0)
 
 
 @pytest.mark.parametrize(

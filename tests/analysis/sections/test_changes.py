@@ -7,14 +7,14 @@ import pytest
 
 from analysis.factories import in_rounds, make_record, typical_lab, write
 from analysis.views import folder_of, said
-from common.analysis.comparing.groups import configurations
+from common.analysis.comparing.groups import compare_runs
 from common.analysis.comparing.one_change import one_changes
 from common.analysis.sections.changes import changes
 from common.records import DdpOptions
 
 
 def pairs_of(*records):
-    return [(pair.fact, *pair.values) for pair in one_changes(configurations(folder_of(*records)))]
+    return [(pair.fact, *pair.values) for pair in one_changes(compare_runs(folder_of(*records)).configurations)]
 
 
 def changed(method="single", devices=1, seconds=0.5, batch=16, world=None, **config):
@@ -52,7 +52,9 @@ def test_two_facts_or_other_work_or_another_method_make_none():
 
 def test_lengths_do_not_count_and_the_equal_one_is_taken():
     short, long = (make_record(samples=samples, epochs=2) for samples in (640, 1280))
-    (pair,) = one_changes(configurations(folder_of(short, make_record(samples=640, config={"compile": True}), long)))
+    (pair,) = one_changes(
+        compare_runs(folder_of(short, make_record(samples=640, config={"compile": True}), long)).configurations
+    )
     assert (pair.before.record.run_id, pair.is_from_first) == (short.run_id, True)
 
 
@@ -60,7 +62,7 @@ def test_rounds_that_were_run_in_turn_are_pairs():
     """On a machine whose pace changes by a third, 3 % show only between the runs of a round."""
     rounds = [record for pace in (1.0, 1.4, 0.8)
               for record in (changed(seconds=0.5 * pace), changed(seconds=0.515 * pace, precision="bf16"))]  # fmt: skip
-    (change,) = changes(one_changes(configurations(folder_of(*rounds))), set(), set())
+    (change,) = changes(one_changes(compare_runs(folder_of(*rounds)).configurations), set(), set())
     assert (change.outcome, change.quotient.degrees_of_freedom) == ("slower", 2)
 
 
@@ -87,7 +89,7 @@ def test_console_page_and_csv(tmp_path, compare):
 
 def test_of_many_values_each_is_told_beside_the_first_one():
     records = [changed(batch=batch, seconds=0.5) for batch in (8, 16, 32)]
-    pairs = one_changes(configurations(folder_of(*records)))
+    pairs = one_changes(compare_runs(folder_of(*records)).configurations)
     assert [pair.values for pair in pairs] == [(8, 16), (8, 32), (16, 32)]
     sentences = said(change.what for change in changes(pairs, set(), set()))
     assert sentences == ["per-device batch: 8 → 16", "per-device batch: 8 → 32"]

@@ -10,7 +10,7 @@ from analysis.factories import in_rounds, make_record, typical_lab, write
 from analysis.profile_factories import make_profile, make_rank, wobbling
 from analysis.views import folder_of, said
 from common.analysis.comparing.crossover_batch import batch_series
-from common.analysis.comparing.groups import configurations
+from common.analysis.comparing.groups import compare_runs
 from common.analysis.sections.campaign_sections import crossover_section
 from common.records import Failure
 
@@ -38,7 +38,7 @@ def gpu_runs(batch, kind="cuda"):
 
 def judged(*records):
     folder = folder_of(*records)
-    (series,) = batch_series(configurations(folder), folder.runs)
+    (series,) = batch_series(compare_runs(folder).configurations, folder.runs)
     return series, crossover_section(1, series)
 
 
@@ -110,7 +110,7 @@ def test_two_batches_or_one_method_are_no_series():
     single = [make_record(per_device_batch=batch) for batch in (8, 16, 32)]
     for records in (pair, single, typical_lab()):
         folder = folder_of(*records)
-        assert batch_series(configurations(folder), folder.runs) == []
+        assert batch_series(compare_runs(folder).configurations, folder.runs) == []
 
 
 def test_console_page_and_figures(tmp_path, compare):

@@ -9,7 +9,7 @@ import pytest
 from analysis.comparing.test_groups import details_of, outcome_of
 from analysis.factories import in_rounds, make_record, typical_lab
 from analysis.views import groups_of
-from common.analysis.comparing.groups import build_groups, configurations
+from common.analysis.comparing.groups import compare_runs
 from common.analysis.reading.folder import read_folder
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
@@ -24,7 +24,7 @@ def strong(method, seconds=0.3, **options):
 
 
 def test_of_two_h100s_weak_scaling_in_three_rounds_is_the_headline():
-    groups = build_groups(configurations(read_folder(EXAMPLES / "h100x2")))
+    groups = compare_runs(read_folder(EXAMPLES / "h100x2")).groups
     outcome, details = outcome_of(groups), details_of(groups)
     assert outcome == (
         "On 2 × H100, training resnet50, 64 images per GPU: DDP is 1.96 times as fast as one GPU (1.95–1.97), "
@@ -36,7 +36,7 @@ def test_of_two_h100s_weak_scaling_in_three_rounds_is_the_headline():
 
 def test_methods_that_cannot_be_told_apart_stand_in_the_usual_order_and_are_said_to_be_alike():
     """The committed records of two CPU cores; in them DP's figure is the higher one."""
-    outcome = outcome_of(build_groups(configurations(read_folder(EXAMPLES / "cpu"))))
+    outcome = outcome_of(compare_runs(read_folder(EXAMPLES / "cpu")).groups)
     assert outcome.endswith("DDP 1.65 times (1.57–1.74); no clear winner between DP and DDP.")
     alike = [make_record("single", 1, 0.50), make_record("dp", 2, 0.601), make_record("ddp", 2, 0.60)]
     noisy = in_rounds(*alike, scatter=0.1)

@@ -6,7 +6,7 @@ import pytest
 
 from analysis.factories import make_record, write
 from analysis.views import folder_of, said
-from common.analysis.comparing.groups import configurations
+from common.analysis.comparing.groups import compare_runs
 from common.analysis.comparing.one_change import ladder_of
 from common.analysis.sections.campaign_sections import ladder_section
 from common.analysis.sections.changes import changed
@@ -49,7 +49,7 @@ def ladder_records(at_first_batch=(2.0, 1.05)):
 
 def judged(records):
     folder = folder_of(*records)
-    return ladder_of(configurations(folder), folder.runs)
+    return ladder_of(compare_runs(folder).configurations, folder.runs)
 
 
 def test_rungs_stand_where_they_pay():
