@@ -127,13 +127,9 @@ class Sentences(string.Formatter):
         """The unit of one of `FORMATS`, without a prefix."""
         return self.number(form, 1.0).unit
 
-    def header(self, column: Column) -> str:
-        """A column's header."""
-        return self.text(column.heading)
-
     def label(self, column: Column) -> str:
-        """The header in one line."""
-        return reduce(self.joined, self.header(column).replace("\n", "\n ").splitlines())
+        """A column's header in one line."""
+        return reduce(self.joined, self.text(column.heading).replace("\n", "\n ").splitlines())
 
     def cell(self, cell: Cell) -> str:
         """What stands in a cell, without its interval and notes."""

@@ -108,7 +108,7 @@ def fitting_table(
 def _grid(table: Table, shown: Sequence[int], left_out: Sequence[str], words: Sentences) -> Grid:
     drawn = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1), caption_justify="left")
     for place in shown:
-        drawn.add_column(words.header(table.columns[place]), justify="right" if place else "left",
+        drawn.add_column(words.text(table.columns[place].heading), justify="right" if place else "left",
                          no_wrap=bool(place), overflow="fold")  # fmt: skip
     for line in table.lines[:MAX_ROWS]:
         drawn.add_row(*(_cell(line.cells[place], words, None if place else line.name) for place in shown))

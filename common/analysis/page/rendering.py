@@ -131,7 +131,7 @@ def render_page(
 def _render(template: str, words: Sentences, **values) -> str:
     engine = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
                          trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    of_words = ("text", "listed", "paragraph", "cell", "interval", "header", "label")
+    of_words = ("text", "listed", "paragraph", "cell", "interval", "label")
     engine.filters |= {name: getattr(words, name) for name in of_words} | {
         "kind": lambda part: type(part).__name__,
         "requirements": lambda record: as_recorded(record, words),
