@@ -29,6 +29,8 @@ PARTS = {
     "random_by_rank": list,
 }
 """What a checkpoint holds, and of which type."""
+OF_EACH_WEIGHT = {"momentum_buffer", "exp_avg", "exp_avg_sq"}
+"""What SGD and AdamW keep, in the shape of the weights."""
 
 
 class Start(NamedTuple):
@@ -67,6 +69,10 @@ def restore(training: Training, devices: LocalDevices, start: Start) -> None:
         # Its state alone: the numbers of its groups stay as the record has them, whatever the checkpoint's were.
         state = copy.deepcopy(theirs["state"])  # else the warm-up changes it
         training.optimizer.load_state_dict(ours | {"state": state})
+        for parameter, values in training.optimizer.state.items():  # a model of one's own may have its layers reordered
+            for name in OF_EACH_WEIGHT & values.keys():
+                if values[name] is not None and values[name].shape != parameter.shape:
+                    raise ValueError(f"a {name} of shape {tuple(values[name].shape)}, not {tuple(parameter.shape)}")
         if start.state["scaler"]:  # of a run in another precision it is empty
             training.scaler.load_state_dict(start.state["scaler"])
         of_ranks = start.state["random_by_rank"]
@@ -137,6 +143,9 @@ def _load(path: Path) -> dict:
         raise ValueError(f"it cannot be read ({printable(reason[:80])})") from None
     if not isinstance(state, dict) or any(not isinstance(state.get(name), kind) for name, kind in PARTS.items()):
         raise ValueError("it is not a checkpoint of this lab")
+    numbers = [state["config"].get(name, 1.0) for name in ("global_batch_size", "learning_rate")]
+    if state["epoch"] < 1 or state["steps_done"] < 0 or not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError("it is not a checkpoint that this lab has written")
     return state
 
 
@@ -149,7 +158,7 @@ def _checked(
     """
     epoch, steps_done = state["epoch"], state["steps_done"]
     theirs, ours = {"optimizer": "sgd"} | state["config"], config.model_dump(mode="json")
-    batch_ratio = theirs["global_batch_size"] / ours["global_batch_size"]
+    batch_ratio = theirs.get("global_batch_size", ours["global_batch_size"]) / ours["global_batch_size"]
     for name in (*training, *MADE_FOR, *(POSITION if steps_done else ())):
         if theirs.get(name, ours[name]) == ours[name]:  # older checkpoints know the seed alone
             continue

@@ -8,8 +8,9 @@ from conftest import LEARNING, ROOT, SMALL, TWO_RANKS_RESTARTED, planted, record
 from factories import make_config, make_place
 from trainers import make_training
 
+from common.command_line.options import TrainingOptions
 from common.errors import UsageError
-from common.running.resumption import Start, restore
+from common.running.resumption import Start, find_start, restore
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 STARTS = {
@@ -201,6 +202,36 @@ def test_an_optimizer_whose_weights_are_grouped_otherwise_is_refused():
     training.optimizer = torch.optim.SGD([{"params": weights[1:]}, {"params": weights[:1]}], lr=0.1)
     with pytest.raises(UsageError, match=r"the checkpoint does not fit .*weights by group"):
         restore(training, here, start)
+
+
+def test_a_momentum_of_another_shape_is_refused():
+    """As of a model of one's own whose layers changed their order: weights are found by name, momentum by place."""
+    here = make_place()
+    training = make_training(make_config(), here)
+    training.step(next(training.endless_steps()))
+    optimizer = training.optimizer.state_dict()
+    first, last = min(optimizer["state"]), max(optimizer["state"])
+    optimizer["state"] |= {first: optimizer["state"][last], last: optimizer["state"][first]}
+    state = {"model": training.module.state_dict(), "optimizer": optimizer, "scaler": {}, "random_by_rank": []}
+    with pytest.raises(UsageError, match=r"the checkpoint does not fit .*momentum_buffer of shape"):
+        restore(training, here, Start(state=state))
+
+
+@pytest.mark.parametrize(
+    "planted_part",
+    [{"epoch": -1}, {"steps_done": -5}, {"config": {"learning_rate": "x"}}, {"config": {"global_batch_size": None}}],
+)
+def test_a_checkpoint_with_numbers_that_no_run_has_is_one_line(written, tmp_path, planted_part):
+    state = torch.load(sorted(written.iterdir())[-1], weights_only=True)
+    for name, value in planted_part.items():
+        state[name] = state[name] | value if isinstance(value, dict) else value
+    path = tmp_path / "checkpoint-0003-000000.pt"
+    torch.save(state, path)
+    config = make_config(epochs=9)
+    with pytest.raises(UsageError, match="it is not a checkpoint that this lab has written"):
+        find_start(TrainingOptions.model_construct(resume=str(path), checkpoint_dir=None), config, make_place())
+    with pytest.raises(UsageError, match=r"none of .* can be read"):
+        find_start(TrainingOptions.model_construct(resume="auto", checkpoint_dir=tmp_path), config, make_place())
 
 
 def test_a_checkpoint_names_its_run(written, tmp_path):
