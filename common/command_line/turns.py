@@ -7,6 +7,7 @@ until it ends. Locks end with their process, so that nobody waits for one that w
 import errno
 import fcntl
 import getpass
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -130,8 +131,9 @@ def _holder(ticket: Path) -> _Campaign | None:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         try:
-            return _Campaign.model_validate_json(os.pread(file, MAX_BYTES, 0))
-        except ValueError:  # being written, or by somebody else
+            known = json.loads(os.pread(file, MAX_BYTES, 0))
+            return _Campaign.model_validate({name: str(value) for name, value in known.items() if value})
+        except (ValueError, AttributeError):  # being written, or by somebody else
             return _Campaign()
     else:
         return None

@@ -184,3 +184,12 @@ def test_a_ticket_that_anybody_wrote_breaks_no_line(tmp_path, text):
         ticket.write_bytes(text)
         holder = turns._holder(ticket)
         assert holder.who in ("somebody", "\N{REPLACEMENT CHARACTER}[31m")
+
+
+@pytest.mark.parametrize("who", ['""', "null", "[]"])
+def test_a_ticket_without_a_name_still_says_what_runs(tmp_path, who):
+    with turns.taking_turns("make lab", str(tmp_path), pytest.fail):
+        (ticket,) = tmp_path.iterdir()
+        ticket.write_text(f'{{"who": {who}, "what": "make \\udcff"}}')
+        holder = turns._holder(ticket)
+        assert (holder.who, holder.what) == ("somebody", "make \N{REPLACEMENT CHARACTER}")
