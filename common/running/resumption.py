@@ -4,7 +4,6 @@ import copy
 import pickle
 import zipfile
 from collections.abc import Sequence
-from math import isclose
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +28,8 @@ PARTS = {
     "random_by_rank": list,
 }
 """What a checkpoint holds, and of which type."""
+OF_EACH_WEIGHT = {"momentum_buffer", "exp_avg", "exp_avg_sq"}
+"""What SGD and AdamW keep, in the shape of the weights."""
 
 
 class Start(NamedTuple):
@@ -67,6 +68,11 @@ def restore(training: Training, devices: LocalDevices, start: Start) -> None:
         # Its state alone: the numbers of its groups stay as the record has them, whatever the checkpoint's were.
         state = copy.deepcopy(theirs["state"])  # else the warm-up changes it
         training.optimizer.load_state_dict(ours | {"state": state})
+        for parameter, values in training.optimizer.state.items():
+            for name in OF_EACH_WEIGHT & values.keys():
+                value = values[name]
+                if value is not None and value.shape != parameter.shape:
+                    raise ValueError(f"a {name} of shape {tuple(value.shape)} for weights of {tuple(parameter.shape)}")
         if start.state["scaler"]:  # of a run in another precision it is empty
             training.scaler.load_state_dict(start.state["scaler"])
         of_ranks = start.state["random_by_rank"]
@@ -137,7 +143,17 @@ def _load(path: Path) -> dict:
         raise ValueError(f"it cannot be read ({printable(reason[:80])})") from None
     if not isinstance(state, dict) or any(not isinstance(state.get(name), kind) for name, kind in PARTS.items()):
         raise ValueError("it is not a checkpoint of this lab")
+    if state["epoch"] < 1 or state["steps_done"] < 0:
+        raise ValueError(f"it goes on in epoch {state['epoch']} after {state['steps_done']} steps")
     return state
+
+
+def _per_sample(config: dict) -> float | None:
+    """A learning rate over the batch that it goes with; None where a checkpoint does not tell."""
+    try:
+        return round(config["learning_rate"] / config["global_batch_size"], 12)
+    except (KeyError, TypeError, ZeroDivisionError):
+        return None
 
 
 def _checked(
@@ -149,14 +165,15 @@ def _checked(
     """
     epoch, steps_done = state["epoch"], state["steps_done"]
     theirs, ours = {"optimizer": "sgd"} | state["config"], config.model_dump(mode="json")
-    batch_ratio = theirs["global_batch_size"] / ours["global_batch_size"]
     for name in (*training, *MADE_FOR, *(POSITION if steps_done else ())):
-        if theirs.get(name, ours[name]) == ours[name]:  # older checkpoints know the seed alone
+        if name in training and name not in theirs:  # older checkpoints know the seed alone
+            continue
+        if theirs.get(name) == ours[name]:
             continue
         # Fewer or more ranks than before change the batch, and a learning rate that nobody has named goes with it.
-        if name == "learning_rate" and isclose(theirs[name], ours[name] * batch_ratio):
+        if name == "learning_rate" and _per_sample(theirs) == _per_sample(ours):
             continue
-        value = printable(str(theirs[name])[:80])
+        value = printable(str(theirs.get(name))[:80])
         if name in training:
             run = f" by {printable(str(state['run_id'])[:200])}" if state.get("run_id") else ""
             raise UsageError(

@@ -1,6 +1,7 @@
 """Checkpoints: a run that goes on ends where an uninterrupted one would, under any method."""
 
 import os
+import re
 
 import pytest
 import torch
@@ -201,6 +202,38 @@ def test_an_optimizer_whose_weights_are_grouped_otherwise_is_refused():
     training.optimizer = torch.optim.SGD([{"params": weights[1:]}, {"params": weights[:1]}], lr=0.1)
     with pytest.raises(UsageError, match=r"the checkpoint does not fit .*weights by group"):
         restore(training, here, start)
+
+
+def test_an_optimizer_state_in_the_shape_of_other_weights_is_refused():
+    """As of a model whose layers were reordered: weights are found by their names, momentum by its place."""
+    here = make_place()
+    training = make_training(make_config(), here)
+    training.step(next(training.endless_steps()))
+    optimizer = training.optimizer.state_dict()
+    state = {"model": training.module.state_dict(), "optimizer": optimizer, "scaler": {}, "random_by_rank": []}
+    optimizer["state"][0]["momentum_buffer"] = optimizer["state"][0]["momentum_buffer"][:1]
+    with pytest.raises(UsageError, match=r"the checkpoint does not fit .*a momentum_buffer of shape"):
+        restore(training, here, Start(state=state))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"epoch": -5}, "none of .*it goes on in epoch -5 after 0 steps"),
+        ({"steps_done": -1}, "none of .*it goes on in epoch 3 after -1 steps"),
+        ({"config": {}}, "was written with model None"),
+    ],
+)
+def test_a_checkpoint_with_impossible_values_is_refused(written, tmp_path, changed, message):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    state = torch.load(sorted(written.iterdir())[-1], weights_only=True)
+    torch.save(state | changed, folder / "checkpoint-0003-000000.pt")
+    process = train(SINGLE, folder, "--epochs", 3, "--resume", "auto", results=tmp_path)
+    assert process.returncode == 2, process.stderr
+    assert process.stderr.count("\n") == 1
+    assert re.search(message, process.stderr)
+    assert records_in(tmp_path) == []
 
 
 def test_a_checkpoint_names_its_run(written, tmp_path):
