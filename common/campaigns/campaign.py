@@ -118,7 +118,7 @@ GPUS, CORES = USUAL_SIZES["cuda"], USUAL_SIZES["cpu"]
 CAMPAIGNS: dict[str, RoundCampaign | AdaptiveCampaign] = {
     "lab": RoundCampaign(
         message("one device, DataParallel and DistributedDataParallel, with sizes that give a first page in minutes"),
-        # 80 measured steps of all devices: enough for an interval within a run. A pilot (`pilot.py`) makes them more
+        # 80 measured steps of all devices: enough for an interval within a run. A pilot (`rounds.py`) makes them more
         # where the GPU is quick.
         sizes={"cuda": replace(GPUS, steps=40, samples=5120), "cpu": replace(CORES, epochs=3, steps=4)},
         # On several GPUs DataParallel with kept threads comes, too.

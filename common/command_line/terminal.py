@@ -77,8 +77,8 @@ def stop_with_me(command: Callable[[], int | None]) -> None:
 
     def stop(number: int, frame: FrameType | None) -> None:
         pid, stopped = command(), []
-        # Those that they start meanwhile, too. SIGTSTP would not do: it does nothing in a session whose parent is in
-        # another one, as a rank's is.
+        # The command and its descendants, with those that they start meanwhile. SIGTSTP would not do: it does nothing
+        # in a session whose parent is in another one, as a rank's is.
         while new := [one for one in _family(pid) if one not in stopped]:
             for one in new:
                 _send(one, signal.SIGSTOP)

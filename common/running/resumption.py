@@ -4,6 +4,7 @@ import copy
 import pickle
 import zipfile
 from collections.abc import Sequence
+from math import isclose
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,11 +69,10 @@ def restore(training: Training, devices: LocalDevices, start: Start) -> None:
         # Its state alone: the numbers of its groups stay as the record has them, whatever the checkpoint's were.
         state = copy.deepcopy(theirs["state"])  # else the warm-up changes it
         training.optimizer.load_state_dict(ours | {"state": state})
-        for parameter, values in training.optimizer.state.items():
+        for parameter, values in training.optimizer.state.items():  # a model of one's own may have its layers reordered
             for name in OF_EACH_WEIGHT & values.keys():
-                value = values[name]
-                if value is not None and value.shape != parameter.shape:
-                    raise ValueError(f"a {name} of shape {tuple(value.shape)} for weights of {tuple(parameter.shape)}")
+                if values[name] is not None and values[name].shape != parameter.shape:
+                    raise ValueError(f"a {name} of shape {tuple(values[name].shape)}, not {tuple(parameter.shape)}")
         if start.state["scaler"]:  # of a run in another precision it is empty
             training.scaler.load_state_dict(start.state["scaler"])
         of_ranks = start.state["random_by_rank"]
@@ -143,17 +143,10 @@ def _load(path: Path) -> dict:
         raise ValueError(f"it cannot be read ({printable(reason[:80])})") from None
     if not isinstance(state, dict) or any(not isinstance(state.get(name), kind) for name, kind in PARTS.items()):
         raise ValueError("it is not a checkpoint of this lab")
-    if state["epoch"] < 1 or state["steps_done"] < 0:
-        raise ValueError(f"it goes on in epoch {state['epoch']} after {state['steps_done']} steps")
+    numbers = [state["config"].get(name, 1.0) for name in ("global_batch_size", "learning_rate")]
+    if state["epoch"] < 1 or state["steps_done"] < 0 or not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError("it is not a checkpoint that this lab has written")
     return state
-
-
-def _per_sample(config: dict) -> float | None:
-    """A learning rate over the batch that it goes with; None where a checkpoint does not tell."""
-    try:
-        return round(config["learning_rate"] / config["global_batch_size"], 12)
-    except (KeyError, TypeError, ZeroDivisionError):
-        return None
 
 
 def _checked(
@@ -165,15 +158,14 @@ def _checked(
     """
     epoch, steps_done = state["epoch"], state["steps_done"]
     theirs, ours = {"optimizer": "sgd"} | state["config"], config.model_dump(mode="json")
+    batch_ratio = theirs.get("global_batch_size", ours["global_batch_size"]) / ours["global_batch_size"]
     for name in (*training, *MADE_FOR, *(POSITION if steps_done else ())):
-        if name in training and name not in theirs:  # older checkpoints know the seed alone
-            continue
-        if theirs.get(name) == ours[name]:
+        if theirs.get(name, ours[name]) == ours[name]:  # older checkpoints know the seed alone
             continue
         # Fewer or more ranks than before change the batch, and a learning rate that nobody has named goes with it.
-        if name == "learning_rate" and _per_sample(theirs) == _per_sample(ours):
+        if name == "learning_rate" and isclose(theirs[name], ours[name] * batch_ratio):
             continue
-        value = printable(str(theirs.get(name))[:80])
+        value = printable(str(theirs[name])[:80])
         if name in training:
             run = f" by {printable(str(state['run_id'])[:200])}" if state.get("run_id") else ""
             raise UsageError(

@@ -67,6 +67,15 @@ def test_without_a_limit_the_host_counts(host):
     assert ram_bytes() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.parametrize(
+    "files", [{"cpu.max": "0 100000\n"}, {"cpu.cfs_quota_us": "0\n", "cpu.cfs_period_us": "100000\n"}]
+)
+def test_a_quota_of_0_is_no_limit(host, files):
+    """A record's quota is larger than 0, and None where there is none."""
+    host("cgroup2" if "cpu.max" in files else "cgroup", "/", files)
+    assert (cpu_quota(), cpu_cores(), throttled_periods()) == (None, 8, None)
+
+
 def test_two_hardware_threads_are_one_physical_core(tmp_path, monkeypatch):
     monkeypatch.setattr(before_torch, "CPUS", tmp_path)
     monkeypatch.setattr(before_torch, "ALLOWED", {0, 1, 4, 5})

@@ -17,7 +17,7 @@ MAX_LINES, MAX_NAMED = 60, 6
 
 
 def before_after_section(both: BeforeAfter, before: Path, after: Path) -> Section:
-    """What differs, a table with a line for each configuration, and what stands on one side alone."""
+    """What differs, a table with a line for each configuration, and what is on one side alone."""
     shown = columns("configuration:before-after", "before:throughput", "after:throughput",
                     "times_as_fast:before-after", "effect:before-after", "memory_difference:memory")  # fmt: skip
     lines = [Line(_cells(match), match.after.method) for match in both.matches[:MAX_LINES]]

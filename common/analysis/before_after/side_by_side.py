@@ -94,9 +94,9 @@ class BeforeAfter:
     """By the reason; `withheld`: rows of either side whose speed a self-check withholds."""
     lost: dict[Literal["missing", "withheld"], list[Row]]
     """What cannot be compared any more: rows before whose configuration has no row after, not even one whose speed is
-    withheld; and rows after that are withheld, of a configuration whose speed before stands."""
+    withheld; and rows after that are withheld, of a configuration whose speed before is valid."""
     repeated: int
-    """Runs of the folder after that stand in the one before, too: they belong to that side alone."""
+    """Runs of the folder after that are in the one before, too: they belong to that side alone."""
 
 
 def compare_folders(before: Folder, after: Folder, names: tuple[Path, Path]) -> BeforeAfter:

@@ -176,12 +176,12 @@ def _groups(pooled: Sequence[Row], scaling: Scaling) -> list[Group]:
     groups = grouped(map(replace, pooled), lambda row: tuple(group_key(row.record, scaling).values()))
     for rows in groups.values():
         # Baselines first: a row that is too fast beside its own is not valid, and no row that others are compared with.
-        rows.sort(key=lambda row: row.record.started_at)
         singles = [row for row in rows if not row.is_parallel and row.is_valid]
+        singles.sort(key=lambda row: row.record.started_at)
         for row in rows:
             row.baseline = closest(row.facts, singles) if row.is_parallel else None
         link_default_options(rows)
         rows.sort(key=lambda row: (row.devices > 1, row.devices, method_order(row.method), row.record.world.nodes,
-                                   row.default_options_row is not None))  # fmt: skip
+                                   row.default_options_row is not None, row.record.started_at))  # fmt: skip
         name_rows(rows)
     return [Group(scaling, group_key(rows[0].record, scaling), rows) for rows in groups.values()]

@@ -9,7 +9,8 @@ from common.analysis.comparing.rows import Row, closest
 
 
 def link_default_options(rows: Sequence[Row]) -> None:
-    """Each row that tries options to one that differs in nothing else, of the same campaign where there is one.
+    """Each row that tries options to one that differs in nothing else: of the same campaign where there is one, else to
+    the last of `rows`, which come by their first runs.
 
     Two rows of the same options are linked to two rows or to none: they would be called the same.
     """

@@ -78,7 +78,7 @@ def to_pass_on(decision: Decision, answer: Answer, group: Group, predicted: Grou
     others = [message("pass_on.other", other=short_method(row), ratio=row.speed_up, one=one)
               for row in answer.rows if row is not best and row.speed_up and row.speed_up.interval]  # fmt: skip
     # Most of DP's loss is its host's work, in new threads and new replicas.
-    is_host_bound = any(one.verdict == "host" for one in breakdowns(group))
+    is_host_bound = any(of_step.verdict == "host" for of_step in breakdowns(group))
     because = message("pass_on.because_host" if is_host_bound else "nothing")
     second = [message("pass_on.others", others=others, because=because)] if others else []
     if not best.speed_up:

@@ -63,12 +63,12 @@ def unfinished_section(runs: Sequence[Run]) -> Section | None:
             line = message("console.failed", **title.values, **what, advice=failure.advice)
         notes.append(Section(title=title, contents=contents, style="note"))
         brief.append(line)
-    title = message("page.unfinished")
-    return Section("unfinished", title, notes[-MAX_LISTED:], brief=brief, colour="yellow") if runs else None
+    title, shown = message("page.unfinished"), notes[-MAX_LISTED:]
+    return Section("unfinished", title, [*shown, _and_more(runs)], brief=brief, colour="yellow") if runs else None
 
 
-def skipped_section(skipped: Sequence[Skipped], left_out: int) -> Section | None:
-    """Files that could not be read, or that a mistake in this program kept out; `left_out` are not listed."""
+def skipped_section(skipped: Sequence[Skipped]) -> Section | None:
+    """Files that could not be read, or that a mistake in this program kept out."""
     if not skipped:
         return None
     ours = Inline(message("page.our_fault"), outcome="failed")
@@ -77,11 +77,15 @@ def skipped_section(skipped: Sequence[Skipped], left_out: int) -> Section | None
          message("quoted.text", text=item.reason))
         for item in skipped[:MAX_LISTED]
     ]  # fmt: skip
-    more = Paragraph([message("page.and_more", count=left_out)]) if left_out else None
     brief = [message("console.our_fault" if item.is_our_fault else "console.skipped", file=item.file,
                      reason=item.reason) for item in sorted(skipped, key=lambda item: item.is_our_fault)]  # fmt: skip
     colour = "bold red" if any(item.is_our_fault for item in skipped) else "yellow"
-    return Section("skipped", message("page.skipped"), [Lines(lines), more], brief=brief, colour=colour)
+    return Section("skipped", message("page.skipped"), [Lines(lines), _and_more(skipped)], brief=brief, colour=colour)
+
+
+def _and_more(things: Sequence) -> Paragraph | None:
+    more = len(things) - MAX_LISTED
+    return Paragraph([message("page.and_more", count=more)]) if more > 0 else None
 
 
 def machine_section(folder: Folder) -> Section:

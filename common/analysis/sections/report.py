@@ -97,7 +97,6 @@ class Report:
     def sections(self) -> list[Section]:
         """Everything below the answer, in order."""
         folder, unfinished = self.folder, [run for run in self.folder.runs if not run.is_comparable]
-        left_out = sum(max(0, len(listed) - other_sections.MAX_LISTED) for listed in (unfinished, folder.skipped))
         sections = [
             self.before_after,
             *map(group_section, self.shown),
@@ -107,7 +106,7 @@ class Report:
             other_sections.separate_section({results.number: results.group for results in self.shown}),
             other_sections.unfinished_section(unfinished),
             faults_section(folder.faults),
-            other_sections.skipped_section(folder.skipped, left_out),
+            other_sections.skipped_section(folder.skipped),
             other_sections.parts_section(folder.probed[-1]) if folder.probed else None,
             other_sections.machine_section(folder),
         ]

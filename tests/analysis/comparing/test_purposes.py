@@ -100,6 +100,17 @@ def test_an_option_that_was_tried_by_hand_is_compared_with_the_labs_default():
     assert rows["DDP × 2 with --one-bucket"].default_options_row is rows["DDP × 2"]
 
 
+def test_of_several_default_rows_it_is_compared_with_the_one_that_began_last():
+    first, again = in_rounds(1.0, 1.1, methods=("ddp",))
+    (between,) = in_rounds(1.0, campaign="sweep", methods=("ddp",))
+    tried = run("ddp", 0.9, config={"ddp": DdpOptions(one_bucket=True)})
+    began = sorted(record.started_at for record in (first, again, between))
+    records = [record.model_copy(update={"started_at": at})
+               for record, at in zip((first, between, again), began, strict=True)]  # fmt: skip
+    (row,) = [row for row in rows_of(*records, tried).values() if row.options]
+    assert row.default_options_row.facts["campaign"] == "sweep"
+
+
 def test_two_rows_of_one_option_do_not_share_a_name():
     option = {"ddp": DdpOptions(one_bucket=True)}
     sweep = [*in_rounds(1.0, campaign="sweep", methods=("ddp",)),

@@ -77,6 +77,11 @@ def test_raw_lists_do_not_pile_up(tmp_path):
             lambda r: r["parity"].update(outcome="passed", max_relative_error=1e9, tolerance=1e-4),
             "parity passed with an error of 1e+09, its tolerance is 0.0001",
         ),
+        (
+            "quota.json",
+            lambda r: r["environment"].update(cpu_quota=0),
+            "environment.cpu_quota: Input should be greater",
+        ),
         ("items.json", lambda r: r.update(unreadable_files=[0] * 1_000_000), "unreadable_files.0"),
     ],
 )
