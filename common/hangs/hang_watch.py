@@ -98,6 +98,8 @@ class HangWatch:
     def killed(self) -> Failure | None:
         """A rank of this host that was ended without a word; None where none was. One that ends by itself, whatever
         the reason, closes its watch first."""
+        if state_and_parent(os.getpid()) == ("", 0):
+            return None  # no /proc, as on macOS: of no process is it known whether it has ended
         for rank in self._pids:
             if rank != self._rank and self._state(rank) in ENDED and self._file(rank, "stack").exists():
                 message = f"rank {rank} was killed: it has ended without a word, as after SIGKILL"

@@ -53,8 +53,12 @@ def recording(options: TrainingOptions, devices: LocalDevices) -> Iterator[Measu
         finally:
             run.close()
             run.hangs.close()
-        if devices.rank == 0 and (path := write_record(options.results_dir, record)):
+        if devices.rank != 0:
+            return
+        if path := write_record(options.results_dir, record):
             show_summary(run.console, record, path, next_command(record), run.words)
+        else:
+            tell(f"record: {record_path(options.results_dir, record.run_id)}, which another rank has written")
 
 
 def _complete_alone(run: MeasuredRun, record: Record) -> NoReturn:
