@@ -160,12 +160,14 @@ def _checked(
     theirs, ours = {"optimizer": "sgd"} | state["config"], config.model_dump(mode="json")
     batch_ratio = theirs.get("global_batch_size", ours["global_batch_size"]) / ours["global_batch_size"]
     for name in (*training, *MADE_FOR, *(POSITION if steps_done else ())):
-        if theirs.get(name, ours[name]) == ours[name]:  # older checkpoints know the seed alone
+        if name in training and name not in theirs:  # older checkpoints know the seed alone
+            continue
+        if theirs.get(name) == ours[name]:
             continue
         # Fewer or more ranks than before change the batch, and a learning rate that nobody has named goes with it.
         if name == "learning_rate" and isclose(theirs[name], ours[name] * batch_ratio):
             continue
-        value = printable(str(theirs[name])[:80])
+        value = printable(str(theirs.get(name))[:80])
         if name in training:
             run = f" by {printable(str(state['run_id'])[:200])}" if state.get("run_id") else ""
             raise UsageError(

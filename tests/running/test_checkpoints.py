@@ -234,6 +234,18 @@ def test_a_checkpoint_with_numbers_that_no_run_has_is_one_line(written, tmp_path
         find_start(TrainingOptions.model_construct(resume="auto", checkpoint_dir=tmp_path), config, make_place())
 
 
+def test_a_checkpoint_that_does_not_name_its_model_is_refused(written, tmp_path):
+    state = torch.load(sorted(written.iterdir())[-1], weights_only=True)
+    del state["config"]["model"]
+    torch.save(state, tmp_path / "checkpoint-0003-000000.pt")
+    with pytest.raises(UsageError, match="was written with model None"):
+        find_start(
+            TrainingOptions.model_construct(resume=str(tmp_path / "checkpoint-0003-000000.pt"), checkpoint_dir=None),
+            make_config(epochs=9),
+            make_place(),
+        )
+
+
 def test_a_checkpoint_names_its_run(written, tmp_path):
     (record,) = records_in(written.parent)
     assert {torch.load(path, weights_only=True)["run_id"] for path in written.iterdir()} == {record["run_id"]}
