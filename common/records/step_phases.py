@@ -5,16 +5,7 @@ from typing import Literal, Self, get_args
 
 from pydantic import model_validator
 
-from common.records.fields import (
-    Count,
-    FailFastList,
-    PositiveCount,
-    PositiveSeconds,
-    RecordModel,
-    Seconds,
-    Texts,
-    Times,
-)
+from common.records.fields import Count, FailFastList, PositiveCount, PositiveSeconds, RecordModel, Seconds, Times
 
 PhaseName = Literal[
     "data wait", "copy", "scatter", "replicate", "forward", "gather", "loss", "backward", "reduce", "exchange",
@@ -28,12 +19,9 @@ ForwardThread = Literal["main_thread", "new_thread", "kept_thread"]
 """Where one device's forward pass runs: in the step's own thread, in one just started, or in one that lives on."""
 FORWARD_THREADS: tuple[ForwardThread, ...] = get_args(ForwardThread)
 REPLICATED_KINDS = (
-    "new_threads_new_replicas",
-    "kept_threads_new_replicas",
-    "new_threads_kept_replicas",
-    "kept_threads_kept_replicas",
+    "new_threads_new_replicas", "kept_threads_new_replicas", "new_threads_kept_replicas", "kept_threads_kept_replicas",
     "one_thread_new_replicas",
-)
+)  # fmt: skip
 """Kinds of DataParallel's steps: torch's own first, then the others of a 2 × 2 design, then replicas in turn."""
 MIN_SLOWDOWN = 2
 """A layer pays for new threads where its quickest pass in one took more than so many times its slowest elsewhere."""
@@ -44,7 +32,7 @@ class StepsInRounds(RecordModel):
 
     seed: Count
     """Of the orders."""
-    orders: FailFastList[Texts]
+    orders: FailFastList[FailFastList[str]]
     """The kinds of each round, in the order in which they were taken."""
     seconds: dict[str, Times]
     """By kind, an entry a round."""
@@ -142,9 +130,9 @@ class RankProfile(RecordModel):
     phases: dict[PhaseName, Times]
     """They follow one another, and add up to the step but for the few calls between them."""
     host_seconds: dict[PhaseOrStep, Times] = {}
-    """GPUs: how long the host is in each phase, in further steps that begin with an idle device, so that it never waits
-    for room in the queue: the time to launch the work. On CPU devices host and device are one. In records without
-    `from_idle_seconds` DataParallel's contain the hooks that watch its replicas."""
+    """GPUs: the host's time in each phase of further steps, which begin with an idle device, so that it never waits for
+    room in the queue: the time to launch the work. DataParallel's contain the hooks that watch its replicas in records
+    without `from_idle_seconds`."""
     from_idle_seconds: Times = []
     """GPUs: the very steps of `host_seconds`, each until the device is done with it."""
     busy_seconds: dict[PhaseOrStep, Times] = {}
@@ -183,10 +171,9 @@ class RankProfile(RecordModel):
 
 
 class Gradients(RecordModel):
-    """One device: when each gradient of a step is complete, for whoever asks what an exchange would find to do.
+    """One device: when each gradient of a step is complete; one entry a parameter in every list, in that order.
 
-    One entry a parameter in every list, in the order of completion. With a hook on every parameter a backward pass may
-    take longer than without: shares of it carry over, seconds do not.
+    With a hook on every parameter a backward pass may take longer: shares of it carry over, seconds do not.
     """
 
     bytes: list[Count]

@@ -115,8 +115,9 @@ def _newest(folder: Path | None, config: RunConfig, restarts: int) -> Start:
             skipped.append(f"{path.name}: {error}")
             unreadable = True
             continue
-        if state["epoch"] <= config.epochs or not restarts:
-            return _checked(path, state, config, SAME_TRAINING, skipped)
+        start = _checked(path, state, config, SAME_TRAINING, skipped, may_be_over=restarts > 0)
+        if start.epoch <= config.epochs:
+            return start
         # The rank that died had written its last checkpoint, and took the times of all epochs with it.
         skipped.append(f"{path.name}: nothing is left to train after it, and no record of what was trained")
     if unreadable:
@@ -150,9 +151,14 @@ def _load(path: Path) -> dict:
 
 
 def _checked(
-    path: Path, state: dict, config: RunConfig, training: Sequence[str] = (), skipped: Sequence[str] = ()
+    path: Path,
+    state: dict,
+    config: RunConfig,
+    training: Sequence[str] = (),
+    skipped: Sequence[str] = (),
+    may_be_over: bool = False,
 ) -> Start:
-    """Raises `UsageError` where a checkpoint was written with other settings than it may be.
+    """Raises `UsageError` where a checkpoint was written with other settings than it may be, or after the last epoch.
 
     `training`: those that it must agree on because nobody has named it.
     """
@@ -176,7 +182,7 @@ def _checked(
             )
         where = ", in the middle of an epoch" if name in POSITION else ""
         raise UsageError(f"--resume: {path.name} was written with {name} {value}{where}, this run has {ours[name]}")
-    if epoch > config.epochs:
+    if epoch > config.epochs and not may_be_over:
         raise UsageError(f"--resume: {path.name} has all {config.epochs} epochs behind it; ask for more --epochs")
     resumed = Resumed(file=str(path), epoch=epoch, steps_done=steps_done, skipped=[*skipped])
     return Start(epoch, steps_done, state, resumed)

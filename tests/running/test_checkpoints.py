@@ -246,6 +246,18 @@ def test_a_checkpoint_that_does_not_name_its_model_is_refused(written, tmp_path)
         )
 
 
+def test_a_restarted_run_does_not_pass_over_the_checkpoints_of_another_training(written):
+    """It would begin anew in their folder, and delete them."""
+    options = TrainingOptions.model_construct(resume="auto", checkpoint_dir=written)
+    restarted = make_place()
+    restarted.world.restarts = 1
+    theirs = torch.load(sorted(written.iterdir())[-1], weights_only=True)["config"]
+    same = make_config(**theirs, epochs=2)
+    assert find_start(options, same, restarted).state is not None  # from the one before the last
+    with pytest.raises(UsageError, match=r"was written by .* with seed 0, this run has 9"):
+        find_start(options, same.model_copy(update={"seed": 9}), restarted)
+
+
 def test_a_checkpoint_names_its_run(written, tmp_path):
     (record,) = records_in(written.parent)
     assert {torch.load(path, weights_only=True)["run_id"] for path in written.iterdir()} == {record["run_id"]}

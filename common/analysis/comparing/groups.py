@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from common.analysis.comparing.facts import Facts, Scaling, configuration, group_key, grouped
-from common.analysis.comparing.row_names import link_default_options, name_rows
-from common.analysis.comparing.rows import Row, RowName, closest
+from common.analysis.comparing.row_names import closest, link_default_options, name_rows
+from common.analysis.comparing.rows import Row, RowName
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
 from common.records import method_order
@@ -97,7 +97,7 @@ def _best_measured_last(rows: Sequence[Row]) -> list[Row]:
 
     def how_well(row: Row) -> tuple:
         of_campaign = rounds[row.facts["campaign"]]
-        return row.has_default_options, of_campaign, _purpose(row), row.rounds, row.record.started_at
+        return row.method == "ddp" and not row.options, of_campaign, _purpose(row), row.rounds, row.record.started_at
 
     return sorted(rows, key=how_well)
 

@@ -13,7 +13,8 @@ from typing import Any, get_args
 
 from common.analysis.comparing.csv_files import Line, of_side, with_ends
 from common.analysis.comparing.facts import OPTIONS, PLACE, USUAL, configuration, facts_of_settings, group_key, grouped
-from common.analysis.comparing.rows import Row, closest
+from common.analysis.comparing.row_names import closest
+from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import common_rounds, paired_runs, speedup
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate, outcome_of_ratio

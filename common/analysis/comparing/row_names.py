@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from string import ascii_lowercase
 
-from common.analysis.comparing.facts import OPTIONS, Facts, configuration, grouped, varying_facts
-from common.analysis.comparing.rows import Row, closest
+from common.analysis.comparing.facts import MAX_CANDIDATES, OPTIONS, Facts, configuration, grouped, varying_facts
+from common.analysis.comparing.rows import Row
 
 
 def link_default_options(rows: Sequence[Row]) -> None:
@@ -27,6 +27,15 @@ def link_default_options(rows: Sequence[Row]) -> None:
         tried.setdefault((default, row.options, row.is_valid), row)
     for (default, *_), row in tried.items():
         row.default_options_row = default
+
+
+def closest(own: Facts, candidates: Sequence[Row]) -> Row | None:
+    """The candidate that differs from `own` in the fewest facts; of equals, the last (the newest).
+
+    Only the last hundred are looked at, so that thousands of configurations do not take the square of their number.
+    """
+    newest = candidates[: -MAX_CANDIDATES - 1 : -1]
+    return min(newest, default=None, key=lambda one: sum(one.facts.get(name, own[name]) != own[name] for name in own))
 
 
 def name_rows(rows: Sequence[Row]) -> None:

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Self
 
 from common.analysis.comparing.device_use import Energy, PeakMemory, energy_by_device, energy_of, peaks_by_device
-from common.analysis.comparing.facts import MAX_CANDIDATES, OTHER_FACTS, Facts, configuration, ddp_flags
+from common.analysis.comparing.facts import OTHER_FACTS, Facts, configuration, ddp_flags
 from common.analysis.comparing.speedup import ENOUGH_RUNS, speedup
 from common.analysis.reading.runs import Run
 from common.analysis.reading.step_profile import StepProfile
@@ -210,22 +210,8 @@ class Row:
         """The flags of DDP that are not its default ones; nothing for other methods."""
         return ddp_flags(self.record.config.ddp)
 
-    @property
-    def has_default_options(self) -> bool:
-        """Whether this is DDP as it is without any of its flags."""
-        return self.method == "ddp" and not self.options
-
     @cached_property
     def facts(self) -> Facts:
         """What rows of one group may differ in, as far as it is known."""
         known = configuration(self.record)
         return {name: known[name] for name in OTHER_FACTS if known[name] is not None}
-
-
-def closest(own: Facts, candidates: Sequence[Row]) -> Row | None:
-    """The candidate that differs from `own` in the fewest facts; of equals, the last (the newest).
-
-    Only the last hundred are looked at, so that thousands of configurations do not take the square of their number.
-    """
-    newest = candidates[: -MAX_CANDIDATES - 1 : -1]
-    return min(newest, default=None, key=lambda one: sum(one.facts.get(name, own[name]) != own[name] for name in own))

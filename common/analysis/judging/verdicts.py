@@ -9,7 +9,8 @@ from typing import Literal
 
 from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.rows import Row, closest
+from common.analysis.comparing.row_names import closest
+from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.statistics.estimates import Estimate, distinguishable, outcome_of_ratio
 from common.content import Message, message

@@ -1,7 +1,7 @@
-"""Sections of three campaigns: one switch after another, from which batch on several devices pay, and faults."""
+"""Sections of two campaigns: one switch after another, and from which batch on several devices pay."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import combinations, takewhile
 from pathlib import PurePath
 
@@ -26,12 +26,10 @@ from common.content import (
     Section,
     Table,
     columns,
-    hint,
-    lead,
     sheet,
 )
 from common.messages import Message, message
-from common.records import METHODS, FaultRecord, Method
+from common.records import METHODS, Method
 
 LEAST_FALL = 0.9
 """With the top's switches the loss falls by at least so much of what it falls by at first, at equal batch."""
@@ -198,36 +196,3 @@ def _batches_table(series: BatchSeries, ratios: Mapping[tuple[Method, Method], d
         cells += [ratio_cell(known[batch], "×") if batch in known else NOTHING for known in ratios.values()]
         lines.append(Line(cells))
     return Table("batches", shown, lines, hint=message("hint.batches"))
-
-
-def solved_faults(records: Sequence[FaultRecord]) -> Message:
-    """How many were named and cured."""
-    caused = [record for record in records if not record.missing]
-    return message("faults.solved", solved=sum(record.is_solved for record in caused), count=len(caused))
-
-
-def faults_section(records: Sequence[FaultRecord]) -> Section | None:
-    """What named each fault that was caused on purpose, and whether its cure cured it; None where nobody caused any."""
-    needs, lines, commands = [], [], []
-    for record in records:
-        title = message(f"fault.{record.fault}.title")
-        if record.missing:
-            needs.append(message("faults.left_out", title=title, need=record.missing))
-            continue
-        named = Cell(record.sentence, notes=(message(f"faults.by_{record.named_by}"),))
-        outcome = message("faults.is_left" if record.cured else "faults.is_not_cured")
-        if record.is_solved:
-            outcome = message("faults.is_solved", seconds=record.seconds + record.cure_seconds)
-        elif record.named_by is None:
-            named, outcome = Cell(message("faults.not_named")), message("faults.is_not_named")
-        lines.append(Line([Cell(title), named, Cell(message(f"fault.{record.fault}.cure")), Cell(outcome)]))
-        commands += [Commands([record.command], title), Commands([record.cure_command])]
-    shown = columns(*(f"fault{part}:faults" for part in ("", "_named", "_cure", "_outcome")))
-    contents = [
-        lead(solved_faults(records), message("page.faults_lead")),
-        Table("faults", shown, lines, style="checks faults") if lines else None,
-        Section(title=message("page.commands"), contents=commands, is_folded=True) if commands else None,
-        hint(*needs) if needs else None,
-    ]
-    short = message("page.faults_short")
-    return Section("faults-caused", message("page.faults"), contents, short=short) if records else None

@@ -6,10 +6,11 @@ from common.analysis.comparing.facts import BATCH, GROUP_KEY, Scaling, grouped
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.reasons import thread_cost
 from common.analysis.judging.verdicts import counted_as
-from common.analysis.sections.campaign_sections import height, prediction_of, solved_faults
+from common.analysis.sections.campaign_sections import height, prediction_of
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import ratio_cell, runs_note
 from common.analysis.sections.evidence import PROBE, Checkpoint, Evidence, Proof, bytes_of_step, launches_and_why
+from common.analysis.sections.other_sections import solved_faults
 from common.content import NOTHING, Cell, Line, Message, Table, columns, message
 from common.records import METHODS, Record
 

@@ -1,4 +1,4 @@
-"""Sections beside the comparison: what differs, what is not compared, and the machines."""
+"""Sections beside the comparison: what differs, what is not compared, faults that were caused, and the machines."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,9 +7,25 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.row_names import readable_facts
 from common.analysis.reading.folder import Folder, Skipped
 from common.analysis.reading.runs import Run
-from common.content import Figure, Inline, Lines, Pairs, Paragraph, Section, fold, hint, lead, sheet
+from common.content import (
+    Cell,
+    Commands,
+    Figure,
+    Inline,
+    Line,
+    Lines,
+    Pairs,
+    Paragraph,
+    Section,
+    Table,
+    columns,
+    fold,
+    hint,
+    lead,
+    sheet,
+)
 from common.messages import Message, message
-from common.records import Environment, EnvironmentRecord, machine_of
+from common.records import Environment, EnvironmentRecord, FaultRecord, machine_of
 from common.step_01 import Facts, machine_facts, not_measured, probe_tables, step_01_facts
 
 MAX_VALUES, MAX_LISTED, MAX_MACHINES = 5, 100, 8
@@ -86,6 +102,39 @@ def skipped_section(skipped: Sequence[Skipped]) -> Section | None:
 def _and_more(things: Sequence) -> Paragraph | None:
     more = len(things) - MAX_LISTED
     return Paragraph([message("page.and_more", count=more)]) if more > 0 else None
+
+
+def solved_faults(records: Sequence[FaultRecord]) -> Message:
+    """How many were named and cured."""
+    caused = [record for record in records if not record.missing]
+    return message("faults.solved", solved=sum(record.is_solved for record in caused), count=len(caused))
+
+
+def faults_section(records: Sequence[FaultRecord]) -> Section | None:
+    """What named each fault that was caused on purpose, and whether its cure cured it; None where nobody caused any."""
+    needs, lines, commands = [], [], []
+    for record in records:
+        title = message(f"fault.{record.fault}.title")
+        if record.missing:
+            needs.append(message("faults.left_out", title=title, need=record.missing))
+            continue
+        named = Cell(record.sentence, notes=(message(f"faults.by_{record.named_by}"),))
+        outcome = message("faults.is_left" if record.cured else "faults.is_not_cured")
+        if record.is_solved:
+            outcome = message("faults.is_solved", seconds=record.seconds + record.cure_seconds)
+        elif record.named_by is None:
+            named, outcome = Cell(message("faults.not_named")), message("faults.is_not_named")
+        lines.append(Line([Cell(title), named, Cell(message(f"fault.{record.fault}.cure")), Cell(outcome)]))
+        commands += [Commands([record.command], title), Commands([record.cure_command])]
+    shown = columns(*(f"fault{part}:faults" for part in ("", "_named", "_cure", "_outcome")))
+    contents = [
+        lead(solved_faults(records), message("page.faults_lead")),
+        Table("faults", shown, lines, style="checks faults") if lines else None,
+        Section(title=message("page.commands"), contents=commands, is_folded=True) if commands else None,
+        hint(*needs) if needs else None,
+    ]
+    short = message("page.faults_short")
+    return Section("faults-caused", message("page.faults"), contents, short=short) if records else None
 
 
 def machine_section(folder: Folder) -> Section:

@@ -16,7 +16,7 @@ from common.analysis.predicting.inputs import Question
 from common.analysis.reading.folder import Folder
 from common.analysis.sections import other_sections
 from common.analysis.sections.answer import Answer, answer_of, to_pass_on
-from common.analysis.sections.campaign_sections import crossover_section, faults_section, ladder_section
+from common.analysis.sections.campaign_sections import crossover_section, ladder_section
 from common.analysis.sections.changes import Effect, changes, changes_section
 from common.analysis.sections.group import GroupResults, group_results, group_section
 from common.analysis.sections.headline import Headline, headline
@@ -105,7 +105,7 @@ class Report:
             changes_section(self.changes),
             other_sections.separate_section({results.number: results.group for results in self.shown}),
             other_sections.unfinished_section(unfinished),
-            faults_section(folder.faults),
+            other_sections.faults_section(folder.faults),
             other_sections.skipped_section(folder.skipped),
             other_sections.parts_section(folder.probed[-1]) if folder.probed else None,
             other_sections.machine_section(folder),

@@ -6,8 +6,8 @@ from analysis.factories import make_record, write
 from analysis.views import without_marks
 from common.analysis.page.rendering import draw_figures, render_page
 from common.analysis.reading.folder import read_folder
-from common.analysis.sections.campaign_sections import faults_section
 from common.analysis.sections.exercise import five_checkpoints
+from common.analysis.sections.other_sections import faults_section
 from common.analysis.sections.report import build_report
 from common.records import FaultRecord
 from common.sentences import Sentences
