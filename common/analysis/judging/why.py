@@ -72,7 +72,8 @@ def _main_reason(dp: Row, breakdown: Breakdown | None) -> list[Message]:
 
 def _new_threads(dp: Row, breakdown: Breakdown | None) -> Message:
     """What DP's new threads cost: a part of its loss, beside the other parts; or of its step."""
-    cost, is_enough = dp.profile.replicated.threads_cost.value, False
+    cost = dp.profile.replicated.threads_cost.value
+    is_enough = False
     if breakdown and outcome_of_ratio(dp.speed_up) == "slower":  # and without them it would be faster than one device
         is_enough = dp.step.value - cost < dp.devices * breakdown.ideal.value
     values = {"step": dp.step.value, "cost": cost, "slower": message("why.slower" if is_enough else "nothing"),
@@ -133,7 +134,9 @@ def _ideal(breakdown: Breakdown) -> Message:
 
 def _takes(row: Row, breakdown: Breakdown | None, left_out: Sequence[str], other: Row | None) -> list[Message]:
     """A method's step, its causes, and what they leave of the loss where that is much of it."""
-    causes, main, rest, idle = _causes(row, breakdown, left_out), NOTHING, NOTHING, row.profile.idle_share or 0.0
+    causes = _causes(row, breakdown, left_out)
+    idle = row.profile.idle_share or 0.0
+    main, rest = NOTHING, NOTHING
     if grown := _grown_phase(row, other):
         causes, breakdown = [grown], None  # it is no item of the breakdown, whose rest contains it
     values = {"method": message(f"short.{row.method}"), "step": row.step.value}
@@ -160,7 +163,8 @@ def _causes(row: Row, breakdown: Breakdown | None, left_out: Sequence[str]) -> l
         named = {}
     order = sorted(named, key=lambda id: (id not in OF_EXCHANGE, -named[id]))
     plans = message("why.plans" if repeats_planning(row) else "nothing")
-    causes, exposed = [message(f"why.cause.{id}", cost=named[id], plans=plans) for id in order], row.profile.exposed
+    causes = [message(f"why.cause.{id}", cost=named[id], plans=plans) for id in order]
+    exposed = row.profile.exposed
     if METHODS[row.method].synchronises_gradients and not OF_EXCHANGE & named.keys() and (exposed or breakdown):
         is_known = exposed and outcome_of_cost(exposed, row.profile.slowest.step.value) != "uncertain"
         causes.insert(0, message("why.no_exchange" if is_known else "why.exchange_uncertain"))
@@ -179,7 +183,7 @@ def _costs(row: Row, breakdown: Breakdown | None) -> dict[str, Median]:
 
 def _grown_phase(dp: Row, other: Row | None) -> Message | None:
     """The phase that grew most, where no experiment says what DataParallel's parts cost."""
-    if other is None or dp.profile.replicated.threads_cost or not METHODS[dp.method].has_replicas:
+    if not METHODS[dp.method].has_replicas or dp.profile.replicated.threads_cost or other is None:
         return None
     more, less = dp.profile.slowest.phases, other.profile.slowest.phases
     grown = differing_phases(dp, other)

@@ -105,9 +105,11 @@ def _write(path: Path, page: str) -> None:
     """Write a page, whole or not at all, over a page or an empty file alone: no record, say."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        there = path.read_bytes()[:64].lstrip().lower() if path.is_file() else b""
-        if there and not there.startswith(b"<!doctype html>"):
-            raise FileExistsError(errno.EEXIST, "it is there and no page")
+        if path.is_file():
+            with open(path, "rb") as file:
+                start = file.read(64).lstrip().lower()  # of weights of many GiB, not all
+            if start and not start.startswith(b"<!doctype html>"):
+                raise FileExistsError(errno.EEXIST, "it is there and no page")
         write_bytes(path, without_controls(page).encode(errors="replace"))
     except OSError as error:
         raise UsageError(

@@ -115,7 +115,8 @@ def forecast(group: Group, question: Question) -> GroupForecast | None:
     basis = basis_of(group)
     if basis is None:
         return None
-    on_gpu, forecasts = basis.row.on_gpu, []
+    on_gpu = basis.row.on_gpu
+    forecasts = []
     asks_for_links = bool(question.link or question.between)
     within = question.link or basis.all_reduce or question.between
     per_node = question.per_node if question.between else MAX_DEVICES

@@ -88,14 +88,18 @@ def test_unknown_flag(tmp_path, compare):
     assert "--frobnicate" in one_line_error(compare(tmp_path, "--frobnicate"))
 
 
-@pytest.mark.parametrize("target", ["file/report.html", "folder", "pipe", "results/single.json", "results/runs.csv"])
+@pytest.mark.parametrize(
+    "target", ["file/report.html", "folder", "pipe", "weights.pt", "results/single.json", "results/runs.csv"]
+)
 def test_a_page_that_cannot_be_written(tmp_path, compare, target):
-    """A record is not overwritten, nor is what is no file (/dev/null, say) replaced."""
+    """A record is not overwritten, nor is what is no file (/dev/null, say) replaced, nor all of a large file read."""
     folder = write(tmp_path / "results", *typical_lab())
     (folder / "single.json").write_text(before := make_record().model_dump_json())
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "weights.pt").touch()
+    os.truncate(tmp_path / "weights.pt", 2**40)  # more than any memory; it takes no room
     done = compare(folder, "--quiet", "--output-report", str(tmp_path / target))
     assert "--output-report" in one_line_error(done)
     assert not list(tmp_path.rglob("*.part"))
