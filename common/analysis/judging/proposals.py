@@ -117,6 +117,8 @@ def _results_folder(record: Record) -> list[str]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--results-dir", nargs="?")
     folder = parser.parse_known_args(shlex.split(record.command))[0].results_dir
+    if folder and folder.startswith("-"):
+        return [f"--results-dir={folder}"]  # apart it would be a flag of its own
     return ["--results-dir", folder] if folder else []
 
 

@@ -161,9 +161,15 @@ def test_nobodys_script_changes_by_runs_that_do_not_show_which_is_faster():
 
 
 @pytest.mark.parametrize(
-    ("config", "folder"), [({"image_size": 32}, ""), ({}, " --results-dir mine"), ({}, " --results-dir=mine")]
+    ("config", "folder", "named"),
+    [
+        ({"image_size": 32}, "", "--image-size 32"),
+        ({}, " --results-dir mine", "--results-dir mine"),
+        ({}, " --results-dir=mine", "--results-dir mine"),
+        ({}, " --results-dir=-mine", "--results-dir=-mine"),
+    ],
 )
-def test_what_make_lab_would_not_measure_is_repeated_with_its_own_flags(config, folder):
+def test_what_make_lab_would_not_measure_is_repeated_with_its_own_flags(config, folder, named):
     kinds = (("single", 1, 0.5), ("dp", 2, 0.8), ("ddp", 2, 0.6))
     records = [make_record(*kind, config=config) for kind in kinds]
     for record in records:
@@ -172,7 +178,4 @@ def test_what_make_lab_would_not_measure_is_repeated_with_its_own_flags(config, 
     command = next_step(decision, rows, []).command
     assert decision.choice == "more_rounds"
     assert command.startswith("for round in $(seq 3); do python 02_")
-    assert all(
-        word in command
-        for word in ("; python 03_", "; torchrun ", "--image-size 32" if config else "--results-dir mine")
-    )
+    assert all(word in command for word in ("; python 03_", "; torchrun ", named))
