@@ -9,7 +9,7 @@ on device 0 and reduces the gradients there. Beside the list of devices, one thi
 import sys
 from contextlib import nullcontext
 
-sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # `python -I` and PYTHONSAFEPATH leave this folder out
+sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # this folder, which `python -I` and PYTHONSAFEPATH leave out
 
 from common.command_line.options import TrainingOptions
 from common.running.start import start_training
@@ -44,7 +44,7 @@ def train(options: TrainingOptions) -> None:
         optimizer = create_optimizer(model, config)  # SGD with momentum
 
         # `run` takes the same step to check the gradient, to warm up, and to see where a step goes.
-        training = Training(train_step, model, optimizer, loader, config)  # and the model's loss, and fp16's scaler
+        training = Training(train_step, model, optimizer, loader, config)  # adds the model's loss, and fp16's scaler
         run.prepare(training)  # resumes, checks the gradient, compiles, warms up
         for epoch in run.epochs():
             sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first

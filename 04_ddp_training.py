@@ -11,7 +11,7 @@ import os
 import sys
 from contextlib import nullcontext
 
-sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # `python -I` and PYTHONSAFEPATH leave this folder out
+sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # this folder, which `python -I` and PYTHONSAFEPATH leave out
 
 from common.command_line.options import TrainingOptions
 from common.running.start import start_training
@@ -36,7 +36,7 @@ def train(options: TrainingOptions) -> None:
     devices = rank_device(options.device, local_rank)
     if devices.kind == "cuda":
         torch.cuda.set_device(devices.device)
-    meeting = rendezvous(devices, options.ddp.timeout_seconds)  # of all ranks, at torchrun's address
+    meeting = rendezvous(devices, options.ddp.timeout_seconds)  # waits for all ranks, at torchrun's address
     dist.init_process_group(devices.world.backend, **meeting)  # nccl; gloo on CPU cores, and where ranks share a GPU
     with recording(options, devices) as run:
         config = run.config  # the options, with what the model and the machine decide filled in
@@ -53,7 +53,7 @@ def train(options: TrainingOptions) -> None:
         optimizer = create_optimizer(model, config)  # SGD with momentum
 
         # `run` takes the same step to check the gradient, to warm up, and to see where a step goes.
-        training = Training(train_step, model, optimizer, loader, config)  # and the model's loss, and fp16's scaler
+        training = Training(train_step, model, optimizer, loader, config)  # adds the model's loss, and fp16's scaler
         run.prepare(training)  # resumes, checks the gradient, compiles, warms up
         for epoch in run.epochs():
             sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first

@@ -80,17 +80,32 @@ def test_every_message_that_is_named_in_full_has_a_sentence():
     assert missing == []
 
 
-def test_every_check_reason_has_a_sentence():
-    """`answer(id, outcome, reason)`, with each reason that stands in the call as a constant."""
-    missing = []
+def reasons_of_checks() -> set[str]:
+    """`check.<id>.<reason>` of every `doubt(id, outcome, reason)` and `warning_if(is_wrong, id, reason)`; a reason that
+    is a name may be each text that its function assigns to it."""
+    ids = set()
     for path in (ANALYSIS / "judging").glob("*_checks.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "answer" and len(node.args) == 3:
-                reasons = [part.value for part in ast.walk(node.args[2]) if isinstance(part, ast.Constant)]
-                for reason in reasons if isinstance(node.args[2], ast.Constant | ast.IfExp) else []:
-                    if isinstance(reason, str) and f"check.{node.args[0].value}.{reason}" not in sentences():
-                        missing.append((node.args[0].value, reason))
-    assert missing == []
+        for function in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)):
+            nodes = list(ast.walk(function))
+            for call in nodes:
+                place = {"doubt": 0, "warning_if": 1}.get(getattr(getattr(call, "func", None), "id", ""))
+                if place is None or not isinstance(call.args[place], ast.Constant):
+                    continue
+                given = [call.args[2]]
+                if isinstance(call.args[2], ast.Name):
+                    names = {call.args[2].id}
+                    given = [one.value for one in nodes if isinstance(one, ast.Assign) and names & {
+                             part.id for target in one.targets for part in ast.walk(target)
+                             if isinstance(part, ast.Name)}]  # fmt: skip
+                texts = [part.value for one in given for part in ast.walk(one) if isinstance(part, ast.Constant)]
+                ids |= {f"check.{call.args[place].value}.{text}" for text in texts if isinstance(text, str)}
+    return ids
+
+
+def test_every_check_reason_has_a_sentence():
+    ids = reasons_of_checks()
+    assert len(ids) > 20
+    assert ids - set(sentences()) == set()
 
 
 def test_every_fact_phase_and_kind_of_failure_has_a_name():
