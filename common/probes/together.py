@@ -91,8 +91,12 @@ def _convolution_seconds() -> tuple[float, float]:
         functional.conv2d(images, weights, padding=1)
         return perf_counter() - began
 
+    def launch_in_new_thread() -> float:
+        with ThreadPoolExecutor(1) as thread:  # has ended before the next one begins, which it would slow down
+            return thread.submit(launch).result()
+
     known = [launch() for _ in range(1 + NEW_THREADS)][1:]
-    return median(known), median(ThreadPoolExecutor(1).submit(launch).result() for _ in range(NEW_THREADS))
+    return median(known), median(launch_in_new_thread() for _ in range(NEW_THREADS))
 
 
 def measure_together(workers: int, limit_seconds: float, work: Work | None = None) -> Together:

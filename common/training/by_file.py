@@ -4,11 +4,11 @@ The step comes before anything is wrapped: what is wrong with the model is said 
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from common.errors import UsageError
 from common.records import RunConfig
@@ -103,14 +103,14 @@ def try_first_step(model: nn.Module, batch: Batch, config: RunConfig, file: User
 
     Returns what is worth a warning. Raises `UserCodeError`, which names a line of `file`, for what cannot be trained.
     """
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     model.repeats_random_numbers = True
     try:
-        first, again = (_gradient(model, buffers, batch, file) for _ in range(2))
+        with left_unchanged(model) as buffers:
+            first, again = (_gradient(model, batch, file) for _ in range(2))
+            changed = [name for name, before in buffers.items() if not torch.equal(model.get_buffer(name), before)]
     finally:
         model.repeats_random_numbers = False
     _refuse_unused(model, first, config, file)
-    changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, buffers[name])]
     owners = {name: model.get_submodule(name.rpartition(".")[0]) for name in changed}
     # What a BatchNorm changes is meant to be.
     owners = {name: owner for name, owner in owners.items() if not isinstance(owner, nn.modules.batchnorm._NormBase)}
@@ -130,15 +130,33 @@ def try_first_step(model: nn.Module, batch: Batch, config: RunConfig, file: User
     ]
 
 
+@contextmanager
+def left_unchanged(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """While open, `model` may take steps: afterwards it has no gradients, and its buffers are as before.
+
+    Yields their values. To run the forward pass on copies of them is not enough: checkpointed layers run again during
+    the backward pass, on the model's own buffers and weights, and a loss can have buffers, too.
+    """
+    own = dict(model.named_buffers())
+    before = {name: buffer.clone() for name, buffer in own.items()}
+    try:
+        yield before
+    finally:
+        model.zero_grad(set_to_none=True)
+        for name, buffer in own.items():
+            owner, _, last = name.rpartition(".")
+            with torch.no_grad():
+                setattr(model.get_submodule(owner), last, buffer.copy_(before[name]))
+
+
 def _norm(gradients: Iterable[Tensor]) -> float:
     return sum(gradient.double().square().sum().item() for gradient in gradients) ** 0.5
 
 
-def _gradient(model: nn.Module, buffers: dict[str, Tensor], batch: Batch, file: UserFile) -> dict[str, Tensor]:
-    """Of a step that changes these buffers in place of the model's own."""
+def _gradient(model: nn.Module, batch: Batch, file: UserFile) -> dict[str, Tensor]:
     inputs, targets = batch.to(next(model.parameters()).device)
     with file.errors(f"called with {described(inputs)}"):
-        outputs = functional_call(model, buffers, (inputs,))
+        outputs = model(inputs)
     if not tensors_of(outputs):
         raise UserCodeError(
             f"{file.place_of(model.backbone)}: forward returns {type(outputs).__name__}: return a tensor, or a tuple, "

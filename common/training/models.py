@@ -21,7 +21,7 @@ from common.machine.precision import set_precision
 from common.records import FlopKind, RunConfig
 from common.training import by_library
 from common.training.batch import Nested, map_tensors, tensors_of
-from common.training.by_file import try_first_step, workload_of_file
+from common.training.by_file import left_unchanged, try_first_step, workload_of_file
 from common.training.data import first_batch
 from common.training.user_file import file_of_model
 from common.workload import Workload
@@ -161,14 +161,15 @@ def count_flops(model: TrainedModel, inputs: Nested) -> dict[FlopKind, int] | No
     shapes = map_tensors(lambda tensor: tensor.to("meta"), inputs)
     dtype, model.autocast_dtype = model.autocast_dtype, None  # there is no autocast for meta tensors
     try:
-        with suppress(Exception):
-            return _counted(model, shapes)
-        if any(tensor.is_meta for tensor in tensors_of(inputs)):
-            _forward_of_copies(model, inputs)  # raises again if the model is at fault, and not the counter
-        else:
-            with suppress(Exception), sdpa_kernel(SDPBackend.MATH):
-                return _counted(model, map_tensors(lambda tensor: tensor[:1], inputs))
-        return None
+        with left_unchanged(model):
+            with suppress(Exception):
+                return _counted(model, shapes)
+            if any(tensor.is_meta for tensor in tensors_of(inputs)):
+                _forward_of_copies(model, inputs)  # raises again if the model is at fault, and not the counter
+            else:
+                with suppress(Exception), sdpa_kernel(SDPBackend.MATH):
+                    return _counted(model, map_tensors(lambda tensor: tensor[:1], inputs))
+            return None
     finally:
         model.autocast_dtype = dtype
 

@@ -296,6 +296,23 @@ def test_launches_are_timed_in_threads_and_in_processes():
     assert "threads at once" in shown(Probes(seconds=1, launches=measured))
 
 
+def test_a_new_thread_has_ended_before_the_next_one_is_timed(monkeypatch):
+    events = []
+
+    class Noted(together.ThreadPoolExecutor):
+        def submit(self, *what):
+            events.append("begun")
+            return super().submit(*what)
+
+        def shutdown(self, *how, **more):
+            super().shutdown(*how, **more)
+            events.append("ended")
+
+    monkeypatch.setattr(together, "ThreadPoolExecutor", Noted)
+    together._convolution_seconds()
+    assert events == ["begun", "ended"] * together.NEW_THREADS
+
+
 def test_devices_that_share_something_take_longer_together(tmp_path):
     """A pass that holds a lock, which all processes share, for most of its time."""
     measured = together.measure_together(2, 100, partial(shared_work.under_one_lock, str(tmp_path / "lock")))

@@ -198,6 +198,42 @@ def test_what_is_right_is_left_as_it_was(tmp_path, monkeypatch):
     assert not model.repeats_random_numbers
 
 
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_model_with_checkpointed_layers_is_left_as_it_was(reentrant, tmp_path, monkeypatch):
+    """They run again during the backward pass, on the model's own weights and buffers."""
+    _, _, model = try_file(
+        tmp_path,
+        monkeypatch,
+        net(
+            "self.norm = nn.BatchNorm1d(3)",
+            f"return torch.utils.checkpoint.checkpoint(self.norm, self.layer(x), use_reentrant={reentrant})",
+            sample=SAMPLE,
+        ),
+    )
+    assert model.backbone.norm.num_batches_tracked == 0
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_buffers_of_a_loss_are_left_as_they_were(tmp_path, monkeypatch):
+    loss = """
+class Loss(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+    def forward(self, outputs, targets):
+        self.calls += 1
+        return nn.functional.cross_entropy(outputs, targets)
+"""
+    _, _, model = try_file(tmp_path, monkeypatch, loss + workload(loss="Loss()"))
+    assert model.loss.calls == 0
+
+
+def test_a_buffer_that_grows_in_the_first_step_is_no_error(tmp_path, monkeypatch):
+    code = net(forward="self.seen = torch.zeros(len(x) + 1)\n        return self.layer(x)")
+    _, _, model = try_file(tmp_path, monkeypatch, code)
+    assert model.backbone.seen.shape == (1,)
+
+
 def test_a_plain_module_is_given_images_and_labels_among_its_classes(tmp_path, monkeypatch):
     code = "def build():\n    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 7))\n"
     config, samples, model = try_file(tmp_path, monkeypatch, code)
