@@ -22,7 +22,7 @@ least 0.99), and its two parts: what measuring costs (bare seconds / lab's), and
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from importlib import import_module
@@ -59,7 +59,7 @@ from common.training.data_parallel import EmulatedDataParallel
 from common.training.distributed import ddp_kwargs, process_group
 from common.training.loader import create_loader
 from common.training.models import create_model, create_workload
-from common.training.training import TimedEpoch, Training, create_optimizer
+from common.training.training import TrainedEpoch, Training, create_optimizer
 
 train_step = import_module("02_baseline_single_gpu").train_step
 
@@ -146,8 +146,13 @@ def watched_epoch(training: Training, devices: LocalDevices) -> None:
     sampler.start()
     progress = TrainingProgress(open_console(devices.rank, quiet=True))
     progress.phase("epoch", len(training.loader))
-    epoch = TimedEpoch(StepClock(devices))
-    for micro_batches in epoch.steps(training.loader, training.config.accumulation_steps, progress.advance):
+    epoch = TrainedEpoch()
+
+    def after_step(micro_batches: Sequence[Batch]) -> None:
+        epoch.add_step(micro_batches)
+        progress.advance()
+
+    for micro_batches in StepClock(devices).time_steps(training.steps_of(training.loader), after_step):
         epoch.log(train_step(training, micro_batches))
     epoch.read_losses()
     progress.close()

@@ -1,13 +1,13 @@
 """Step clock: how long each optimizer step of an epoch took; and what the kernel counts of cores that others had."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import torch
 
@@ -16,6 +16,7 @@ from common.machine.devices import LocalDevices
 from common.messages import Message, message
 
 Mark: TypeAlias = float | torch.cuda.Event
+StepInput = TypeVar("StepInput")
 
 WORTH_TELLING = 0.25
 """Share of an epoch that others had. Two ranks on two quiet cores waited for 3 to 7 % of it, for their own loaders."""
@@ -41,11 +42,13 @@ class StepClock:
 
     On GPUs a mark is a CUDA event, recorded into the stream of the first device and read when the epoch is over; a
     synchronisation per step would empty the queue of kernels and slow down what it measures. On CPU a mark is
-    `perf_counter`. `start` and `finish` synchronise, once an epoch.
+    `perf_counter`. `time_steps` synchronises twice an epoch, at its start and at its end.
 
     While a GPU trains it lags behind the host, which launches kernels for later. A synchronisation ends the lag, and
     the next step would take longer. So the clock measures the lag, and keeps the GPU busy for as long.
     """
+
+    times: EpochTimes
 
     def __init__(self, devices: LocalDevices) -> None:
         self._local_devices = devices
@@ -57,26 +60,32 @@ class StepClock:
         self._local_devices.synchronize()
         self._lag_seconds = perf_counter() - before
 
-    def start(self) -> None:
-        """The epoch begins."""
+    def time_steps(
+        self, steps: Iterable[StepInput], after_step: Callable[[StepInput], object] = lambda _: None
+    ) -> Iterator[StepInput]:
+        """Hand on what each step works on, and time it: the seconds are in `times` once the last step is over.
+
+        A step lasts from the end of the one before to the moment when the next one is asked for. What takes time in
+        `after_step` belongs in `paused`.
+        """
         self._local_devices.synchronize()
-        self._data_waits: list[float] = []
-        self._steps: list[tuple[Mark, Mark]] = []
+        data_waits: list[float] = []
+        ends: list[tuple[Mark, Mark]] = []
         self._held_up: list[tuple[Mark, Mark]] = []
         self._pauses = 0.0
-        self._started = self._last = perf_counter()
+        started = self._last = perf_counter()
         self._before = self._lagging()
-
-    def data_ready(self) -> None:
-        """The loader has handed over the batch of this step."""
-        self._data_waits.append(perf_counter() - self._last)
-
-    def step_done(self) -> None:
-        """The optimizer has stepped (on a GPU: the step's last kernel is in the queue)."""
-        after = mark(self._local_devices.device)
-        self._steps.append((self._before, after))
-        self._before = after
-        self._last = perf_counter()
+        for step in steps:
+            data_waits.append(perf_counter() - self._last)
+            yield step
+            after = mark(self._local_devices.device)  # on a GPU, the step's last kernel is in the queue by now
+            ends.append((self._before, after))
+            self._before, self._last = after, perf_counter()
+            after_step(step)
+        self.settle()
+        host = perf_counter() - started - self._pauses
+        host -= sum(seconds_between(*ends_of_wait) for ends_of_wait in self._held_up)
+        self.times = EpochTimes([seconds_between(*pair) for pair in ends], data_waits, host, self._pauses)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -87,14 +96,6 @@ class StepClock:
         self._last = perf_counter()
         self._pauses += self._last - began
         self._before = self._lagging()
-
-    def finish(self) -> EpochTimes:
-        """The epoch is over: wait for the devices and read the marks."""
-        self.settle()
-        host = perf_counter() - self._started - self._pauses
-        host -= sum(seconds_between(*ends) for ends in self._held_up)
-        steps = [seconds_between(before, after) for before, after in self._steps]
-        return EpochTimes(steps, self._data_waits, host, self._pauses)
 
     def _lagging(self) -> Mark:
         """A mark on the first device, after work that takes as long as the device lagged behind the host before."""

@@ -135,11 +135,9 @@ def median_seconds(action: Callable[[], object], devices: LocalDevices) -> float
         once = perf_counter() - began
     low, high = REPEATS
     clock = StepClock(devices)
-    clock.start()
-    for _ in range(max(low, min(high, int(MEASURED_SECONDS / once)))):
+    for _ in clock.time_steps(range(max(low, min(high, int(MEASURED_SECONDS / once))))):
         action()
-        clock.step_done()
-    return median(clock.finish().steps)
+    return median(clock.times.steps)
 
 
 def _models() -> list[LocalDevices]:

@@ -19,10 +19,10 @@ from common.hangs.hang_watch import HangWatch
 from common.hangs.watchdog import CollectiveWatchdog
 from common.machine.devices import LocalDevices, barrier, default_workers
 from common.machine.precision import default_precision
-from common.measuring.clocks import StepClock
+from common.measuring.clocks import CoreLosses, CoreWait, StepClock
 from common.measuring.device_use import DeviceMeter, static_memory
 from common.messages import Message, message
-from common.records import ProfileRecord
+from common.records import Epoch, ProfileRecord
 from common.records.disk import keep_unfinished
 from common.running.checkpoints import Checkpoints
 from common.running.recorder import Recorder, ScalarLog
@@ -32,7 +32,7 @@ from common.sentences import Sentences, language_of
 from common.training.batch import Batch
 from common.training.data import bytes_of_sample, find_data
 from common.training.loader import ContinuousLoader, validation_loader
-from common.training.training import TimedEpoch, Training, described_optimizer, validate
+from common.training.training import TrainedEpoch, Training, described_optimizer, validate
 
 
 class ProfileError(Exception):
@@ -92,17 +92,19 @@ class MeasuredRun:
         training.loader.wait()  # so that the first batch is there before the clock starts
 
     def epochs(self) -> Iterator[int]:
-        """The numbers of the epochs to train. From the first to the last is watched what the devices hold and draw.
-
-        After each of them: its record, and a pass over the validation images, if there is a val/.
-        """
-        training, here, record = self._training, self.local_devices, self.recorder.record
+        """The numbers of the epochs to train. From the first to the last is watched what the devices hold and draw."""
+        training, here, record, words = self._training, self.local_devices, self.recorder.record, self.words
         self._checkpoints = Checkpoints(self.options, here, record.run_id, training, self._clock)
         self._validation: DataLoader | None = validation_loader(self.config, here)
         # Of CUDA graphs, torch counts what they use while they are recorded only.
         self._meter.start(keep_peaks=self.config.compile_mode != "default")
+        steps_before = self._start.steps_done
         for number in range(self._start.epoch, self.config.epochs + 1):
-            yield from self._train(number)
+            title = words.translate("epoch {epoch}/{epochs}", epoch=number, epochs=self.config.epochs)
+            self.progress.phase(title, training.steps_per_epoch - steps_before)
+            self._epoch = TrainedEpoch(number, steps_before)
+            yield number
+            steps_before = 0
         self._meter.stop()
         record.devices = self._meter.uses()
         record.static_memory = static_memory(training.module, training.optimizer)
@@ -112,11 +114,17 @@ class MeasuredRun:
     def timed(self, loader: ContinuousLoader) -> Iterator[tuple[Batch, ...]]:
         """The micro-batches of one step after another, by the clock: what is left of the epoch for this run.
 
-        A step lasts from the end of the one before until the next one is asked for.
+        A step lasts from the end of the one before until the next one is asked for. After the last one, the epoch goes
+        into the record and onto the screen, and the validation images are classified, if there is a val/.
         """
         barrier()  # the ranks' clocks start together
         with self._meter.drawing():
-            yield from self._epoch.steps(loader, self.config.accumulation_steps, self._after_step)
+            core_wait = CoreWait()
+            yield from self._clock.time_steps(self._training.steps_of(loader), self._after_step)
+            core_losses = core_wait.losses()
+        self._epoch.read_losses()
+        epoch = self.recorder.enter_epoch(self._epoch, self._clock.times, core_losses)
+        self._show(epoch, core_losses)
 
     def log(self, losses: list[Tensor]) -> None:
         """Keep the losses of a step, unread: reading one would make the host wait for the device."""
@@ -144,7 +152,7 @@ class MeasuredRun:
         """Enter into the record where a step goes, or why that is not known, and say so. Raises `ProfileError` where a
         rank fails among several."""
         here, words, record = self.local_devices, self.words, self.recorder.record
-        seconds = median(self._epoch.times.steps)
+        seconds = median(self._clock.times.steps)
         count = experiments.step_count(training.model, steps, here.kind == "cuda", seconds)
         self.progress.line(closing.profile_line(count, seconds, words))
         self.progress.phase(words.translate("where a step goes"), count)
@@ -167,27 +175,20 @@ class MeasuredRun:
         if anatomy.note:
             self._warn([message("where a step goes: {note}", note=anatomy.note)])
 
-    def _train(self, number: int) -> Iterator[int]:
-        """Let the script train epoch `number`, or what a checkpoint has left of it; enter what came out, and say it."""
-        training, config, words = self._training, self.config, self.words
-        steps_before = self._start.steps_done if number == self._start.epoch else 0
-        title = words.translate("epoch {epoch}/{epochs}", epoch=number, epochs=config.epochs)
-        self.progress.phase(title, training.steps_per_epoch - steps_before)
-        timed_epoch = self._epoch = TimedEpoch(self._clock, number, steps_before)
-        yield number
-        timed_epoch.read_losses()
-        epoch = self.recorder.epoch_done(timed_epoch)
-        self.progress.line(run_lines.epoch_line(epoch, config, sum(timed_epoch.times.steps), words))
+    def _show(self, epoch: Epoch, core_losses: CoreLosses) -> None:
+        """Say what came out of an epoch; validate; and keep all that is known by now, in case the run is killed."""
+        config, words, trained, times = self.config, self.words, self._epoch, self._clock.times
+        self.progress.line(run_lines.epoch_line(epoch, config, sum(times.steps), words))
         if epoch.mean_loss is None:
             self._warn([run_lines.LOSS_IS_LOST])
         quota, oversubscribed = self.recorder.record.environment.cpu_quota, self.local_devices.world.oversubscribed
-        self._warn(timed_epoch.core_losses.warnings(timed_epoch.times.host, quota, oversubscribed))
-        self._warn(self.recorder.new_unreadable(name for batch in timed_epoch.batches for name in batch.unreadable))
+        self._warn(core_losses.warnings(times.host, quota, oversubscribed))
+        self._warn(self.recorder.new_unreadable(name for batch in trained.batches for name in batch.unreadable))
         if self._validation:
-            epoch.validation, unreadable = validate(training.model, self._validation, self.local_devices.device)
+            epoch.validation, unreadable = validate(self._training.model, self._validation, self.local_devices.device)
             self.progress.line(run_lines.validation_line(epoch.validation, words))
             self._warn(self.recorder.new_unreadable(unreadable))
-        self._scalars.epoch(epoch, timed_epoch, config, self._meter.peaks())
+        self._scalars.epoch(epoch, trained.losses, times.steps, config, self._meter.peaks())
         if self.local_devices.rank == 0:
             keep_unfinished(self.options.results_dir, self.recorder.unfinished_record())
 
@@ -198,8 +199,9 @@ class MeasuredRun:
         self.progress.close()
         self._scalars.close()
 
-    def _after_step(self) -> None:
-        """Move the bar, and write a checkpoint where one is due."""
+    def _after_step(self, micro_batches: tuple[Batch, ...]) -> None:
+        """Keep what was trained, move the bar, and write a checkpoint where one is due."""
+        self._epoch.add_step(micro_batches)
         interrupt_if_unheard()
         self.progress.advance()
         if problem := self._checkpoints.after_step(self._epoch.number, self._epoch.steps_done):

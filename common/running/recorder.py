@@ -20,6 +20,7 @@ from common.errors import UsageError
 from common.formats import printable
 from common.machine.devices import LocalDevices, backend_class, from_rank_0, gathered
 from common.machine.environment import describe
+from common.measuring.clocks import CoreLosses, EpochTimes
 from common.messages import Message, message
 from common.records import (
     MAX_FINITE,
@@ -34,7 +35,7 @@ from common.records import (
     RunConfig,
 )
 from common.training.batch import checksum, expected_indices
-from common.training.training import TimedEpoch
+from common.training.training import TrainedEpoch
 
 
 class Recorder:
@@ -72,18 +73,16 @@ class Recorder:
             loader_runs_on=True,
         )
 
-    def epoch_done(self, timed_epoch: TimedEpoch) -> Epoch:
+    def enter_epoch(self, trained: TrainedEpoch, times: EpochTimes, core_losses: CoreLosses) -> Epoch:
         """Enter a finished epoch: what all ranks did, and what this rank alone knows of it."""
-        config, trace, times = self.record.config, self.trace, timed_epoch.times
-        samples = len(timed_epoch.batches) * config.micro_batch_size
-        expected = expected_indices(
-            config, timed_epoch.number, timed_epoch.steps_before * config.global_batch_size, samples
-        )
+        config, trace = self.record.config, self.trace
+        samples = len(trained.batches) * config.micro_batch_size
+        expected = expected_indices(config, trained.number, trained.steps_before * config.global_batch_size, samples)
         epoch = Epoch(
-            epoch=timed_epoch.number,
+            epoch=trained.number,
             steps=len(times.steps),
             samples=samples,
-            mean_loss=timed_epoch.mean_loss if abs(timed_epoch.mean_loss) <= MAX_FINITE else None,
+            mean_loss=trained.mean_loss if abs(trained.mean_loss) <= MAX_FINITE else None,
             expected_checksum=f"{checksum(expected):016x}",
             checkpoint_seconds=times.pauses,
         )
@@ -92,10 +91,10 @@ class Recorder:
         trace.step_seconds += [round(seconds, 7) for seconds in times.steps]
         trace.data_wait_seconds += [round(seconds, 7) for seconds in times.data_waits]
         trace.host_epoch_seconds.append(times.host)
-        indices = torch.cat([batch.indices for batch in timed_epoch.batches])
+        indices = torch.cat([batch.indices for batch in trained.batches])
         trace.samples.append(len(indices))
         trace.checksums.append(f"{checksum(indices):016x}")
-        for name, value in timed_epoch.core_losses._asdict().items():
+        for name, value in core_losses._asdict().items():
             if value is not None:
                 getattr(trace, name).append(value)
         return epoch
@@ -165,21 +164,23 @@ class ScalarLog:
             except OSError as error:
                 raise UsageError(f"cannot write to --tensorboard {folder} ({error.strerror})") from None
 
-    def epoch(self, epoch: Epoch, timed_epoch: TimedEpoch, config: RunConfig, peaks: Sequence[DeviceMemory]) -> None:
+    def epoch(
+        self, epoch: Epoch, losses: list[float], seconds: list[float], config: RunConfig, peaks: Sequence[DeviceMemory]
+    ) -> None:
         """The steps of an epoch, with this rank's losses and times; then the epoch itself. `peaks`: this process's."""
         if self._writer is None:
             return
         peak_bytes = [memory.peak_allocated_bytes or memory.peak_process_bytes for memory in peaks]
         of_epoch = {
             "epoch/loss": epoch.mean_loss,
-            "epoch/samples per second": epoch.samples / sum(timed_epoch.times.steps),
+            "epoch/samples per second": epoch.samples / sum(seconds),
             "epoch/learning rate": config.learning_rate,
             **{f"epoch/peak GiB of device {number}": peak and peak / 2**30 for number, peak in enumerate(peak_bytes)},
             "validation/top-1": epoch.validation and epoch.validation.top1,
             "validation/top-5": epoch.validation and epoch.validation.top5,
         }
         try:
-            for loss, duration in zip(timed_epoch.losses, timed_epoch.times.steps, strict=True):
+            for loss, duration in zip(losses, seconds, strict=True):
                 self._step += 1
                 self._writer.add_scalar("step/loss of rank 0", loss, self._step)
                 self._writer.add_scalar("step/samples per second", epoch.samples / epoch.steps / duration, self._step)

@@ -1,4 +1,4 @@
-"""What the scripts' `train_step` works with: the optimizer of all methods, an epoch by the clock, and validation."""
+"""What the scripts' `train_step` works with: the optimizer of all methods, what an epoch leaves, and validation."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from common.machine.devices import barrier
-from common.measuring.clocks import CoreLosses, CoreWait, EpochTimes, StepClock
 from common.records import PhaseName, RunConfig, Validation
 from common.training.batch import Batch
 from common.training.loader import ContinuousLoader
@@ -77,6 +76,12 @@ class Training:
         """Optimizer steps; the last one of an epoch may have fewer micro-batches."""
         return ceil(len(self.loader) / self.config.accumulation_steps)
 
+    def steps_of(self, loader: Iterable[Batch]) -> Iterator[tuple[Batch, ...]]:
+        """The micro-batches of one step after another; the last step of an epoch may have fewer."""
+        batches = iter(loader)
+        while micro_batches := tuple(islice(batches, self.config.accumulation_steps)):
+            yield micro_batches
+
     def endless_steps(self) -> Iterator[tuple[Batch, ...]]:
         """The micro-batches of one step after another, without end, whichever epochs they belong to."""
         while True:
@@ -88,42 +93,25 @@ def has_exchange(model: nn.Module) -> bool:
     return hasattr(model, "no_sync")
 
 
-class TimedEpoch:
-    """An epoch by the clock, as long as `steps` is iterated over: all ranks begin at the same moment. Afterwards, what
-    one rank knows of it."""
+class TrainedEpoch:
+    """What this rank has trained of an epoch: its batches and losses, as they come."""
 
-    times: EpochTimes
-    core_losses: CoreLosses
     losses: list[float]
     """Of each step, this rank's samples alone; there once `read_losses` was called."""
     mean_loss: float
     """Over the samples of all ranks; there with `losses`."""
 
-    def __init__(self, clock: StepClock, number: int = 1, steps_before: int = 0) -> None:
+    def __init__(self, number: int = 1, steps_before: int = 0) -> None:
         """`steps_before`: those of the epoch that were taken before this run."""
-        self._clock, self.number, self.steps_before, self.steps_done = clock, number, steps_before, steps_before
+        self.number, self.steps_before, self.steps_done = number, steps_before, steps_before
         self.batches: list[Batch] = []
         """What this rank has seen, without inputs and targets."""
         self._losses: list[list[Tensor]] = []
 
-    def steps(
-        self, loader: Iterable[Batch], accumulation_steps: int, after_step: Callable[[], object]
-    ) -> Iterator[tuple[Batch, ...]]:
-        """The micro-batches of one optimizer step after another; the last step may have fewer.
-
-        A step lasts from the end of the one before to the moment when the next one is asked for. What takes time in
-        `after_step` belongs in `clock.paused()`.
-        """
-        clock, batches, core_wait = self._clock, iter(loader), CoreWait()
-        clock.start()
-        while micro_batches := tuple(islice(batches, accumulation_steps)):
-            clock.data_ready()
-            yield micro_batches
-            clock.step_done()
-            self.steps_done += 1
-            self.batches += [batch._replace(inputs=None, targets=None) for batch in micro_batches]
-            after_step()
-        self.times, self.core_losses = clock.finish(), core_wait.losses()
+    def add_step(self, micro_batches: Sequence[Batch]) -> None:
+        """Keep what a step was taken with."""
+        self.steps_done += 1
+        self.batches += [batch._replace(inputs=None, targets=None) for batch in micro_batches]
 
     def log(self, losses: list[Tensor]) -> None:
         """Keep the losses of a step's micro-batches, unread: reading one would wait for the device."""

@@ -50,7 +50,7 @@ def lost():
         os.kill(os.getpid(), signal.SIGINT)
     except KeyboardInterrupt:
         pass
-first(training.TimedEpoch, 'log', lost)
+first(training.TrainedEpoch, 'log', lost)
 """
     process = run(tmp_path, moment)
     assert process.returncode == 130, process.stderr
@@ -66,7 +66,7 @@ def turned():
         os.kill(os.getpid(), signal.SIGINT)
     except KeyboardInterrupt:
         raise RuntimeError("planted: connection closed by peer") from None
-first(training.TimedEpoch, 'log', turned)
+first(training.TrainedEpoch, 'log', turned)
 """
     process = run(tmp_path, moment)
     assert process.returncode == 130, process.stderr
@@ -88,7 +88,7 @@ class Net(nn.Linear):
 def build():
     return Workload(model=Net(8, 3), sample=lambda seed, index: (torch.ones(8), torch.tensor(index % 3)))
 """)
-    moment = "from common.training import training; first(training.TimedEpoch, 'log', arm)"
+    moment = "from common.training import training; first(training.TrainedEpoch, 'log', arm)"
     code = MOMENTS + "arm = lambda: os.environ.update(ARMED='1')\n" + moment
     flags = ["--model", f"{model}:build", "--batch-size", 8, "--samples-per-epoch", 32, "--anatomy-steps", 0]
     process = run_script(planted(tmp_path, SINGLE, code), *flags, "--results-dir", tmp_path / "results")
@@ -100,7 +100,7 @@ def build():
 
 def test_a_closed_terminal_leaves_a_record(tmp_path):
     process = run(
-        tmp_path, "from common.training import training; first(training.TimedEpoch, 'log', send(signal.SIGHUP))"
+        tmp_path, "from common.training import training; first(training.TrainedEpoch, 'log', send(signal.SIGHUP))"
     )
     assert process.returncode == 130
     (record,) = records_in(tmp_path / "results")
@@ -171,7 +171,7 @@ def test_a_full_disk_costs_the_log_and_not_the_run(full_disk, tmp_path):
 
 def test_a_full_disk_does_not_hide_what_came_before(full_disk, short_folder, tmp_path):
     (full_disk / "filler").write_bytes(b"x" * 4096)
-    moment = "from common.training import training; first(training.TimedEpoch, 'log', run_out_of_memory)"
+    moment = "from common.training import training; first(training.TrainedEpoch, 'log', run_out_of_memory)"
     process = run(tmp_path, moment, "--results-dir", full_disk, TMPDIR=str(short_folder))
     assert process.returncode == 1
     assert "failed: MemoryError" in process.stderr
