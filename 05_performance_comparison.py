@@ -41,6 +41,7 @@ def main() -> int:
     from common.analysis.page.summary import print_lines, print_summary, print_verdict
     from common.analysis.predicting.forecast import prediction_record
     from common.analysis.predicting.inputs import read_question
+    from common.analysis.reading.folder import read_folder
     from common.analysis.sections.report import build_report
     from common.console.screen import open_console
     from common.sentences import Sentences
@@ -50,8 +51,11 @@ def main() -> int:
     spoken = language_of() if options.lang == "both" else next(iter(files))
     console, words = open_console(quiet=options.quiet), Sentences(spoken)
     with console.status("Reading records …"):
-        folder = records_in(options.results_dir)
-        earlier = records_in(options.against, "--against") if options.against else None
+        folder = read_folder(options.results_dir)
+        check_runs(folder, options.results_dir)
+        earlier = read_folder(options.against, "--against") if options.against else None
+        if earlier:
+            check_runs(earlier, options.against)
     with console.status("Comparing, drawing figures, writing the report …"):
         report = build_report(folder, question)
         sides = compare_folders(earlier, folder, (options.against, options.results_dir)) if earlier else None
@@ -93,16 +97,12 @@ def keep_prediction(folder: Path, record) -> None:
         print(f"the prediction is not kept beside the runs: {error}", file=sys.stderr)
 
 
-def records_in(path: Path, flag: str = "--results-dir"):
-    """The records of a folder; UsageError where it has none of a run."""
-    from common.analysis.reading.folder import read_folder
-
-    folder = read_folder(path, flag)
+def check_runs(folder, path: Path) -> None:
+    """UsageError where a folder has no record of a run."""
     if not folder.runs:
         skipped = [f"{one.file}: {one.reason}" for one in folder.skipped]
         reason = f" ({plural(len(skipped), 'file')} skipped; {skipped[0]})" if skipped else ""
         raise UsageError(f"no run records in {path}{reason}: {ADVICE}")
-    return folder
 
 
 def write_csv_files(folder: Path, report, sides, words) -> list[str]:

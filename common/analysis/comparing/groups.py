@@ -11,6 +11,7 @@ from functools import cached_property
 from common.analysis.comparing.facts import Facts, Scaling, configuration, group_key, grouped
 from common.analysis.comparing.row_names import closest, link_default_options, name_rows
 from common.analysis.comparing.rows import Row, RowName
+from common.analysis.comparing.speedup import speedup
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
 from common.records import method_order
@@ -18,6 +19,11 @@ from common.records import method_order
 PURPOSES: dict = {"lab": 2, "exercise": 2, "by_hand": 1, "unknown": 1}
 """What a row was run for; the higher, the rather it represents its method: a campaign that asks for the answer itself,
 runs by hand (or nobody knows), and with 0 any other campaign."""
+MAX_WEAK_EFFICIENCY = 1.25
+"""Devices that each do one device's work take at least its time. Of the recorded examples none is above 1.03; the
+rest is left to a single run of one device that something slowed."""
+MAX_STRONG_EFFICIENCY = 2.0
+"""A device's part of the batch may fit into a cache, or into the memory, where the whole did not."""
 
 
 @dataclass(eq=False)
@@ -175,13 +181,27 @@ def _groups(pooled: Sequence[Row], scaling: Scaling) -> list[Group]:
     since a row's baseline and name are those of its group."""
     groups = grouped(map(replace, pooled), lambda row: tuple(group_key(row.record, scaling).values()))
     for rows in groups.values():
-        # Baselines first: a row that is too fast beside its own is not valid, and no row that others are compared with.
-        singles = [row for row in rows if not row.is_parallel and row.is_valid]
-        singles.sort(key=lambda row: row.record.started_at)
-        for row in rows:
-            row.baseline = closest(row.facts, singles) if row.is_parallel else None
+        _compare_with_one_device(rows)
         link_default_options(rows)
         rows.sort(key=lambda row: (row.devices > 1, row.devices, method_order(row.method), row.record.world.nodes,
                                    row.default_options_row is not None, row.record.started_at))  # fmt: skip
         name_rows(rows)
     return [Group(scaling, group_key(rows[0].record, scaling), rows) for rows in groups.values()]
+
+
+def _compare_with_one_device(rows: Sequence[Row]) -> None:
+    """Give every parallel row its baseline, the row of one device that is most like it, and its speed-up over that.
+
+    A speed-up that cannot be makes the row invalid, and is withheld.
+    """
+    singles = sorted(
+        (row for row in rows if not row.is_parallel and row.is_valid), key=lambda row: row.record.started_at
+    )
+    for row in rows:
+        if row.is_parallel and (one := closest(row.facts, singles)):
+            row.baseline, ratio = one, speedup(row, one)
+            is_weak = row.record.config.per_device_batch_size == one.record.config.per_device_batch_size
+            efficiency = ratio.scaled(1 / row.devices)
+            if efficiency.bounds[0] > (MAX_WEAK_EFFICIENCY if is_weak else MAX_STRONG_EFFICIENCY):
+                row.impossible_efficiency = efficiency
+            row.speed_up = ratio if row.is_valid else None

@@ -8,18 +8,12 @@ from typing import Self
 
 from common.analysis.comparing.device_use import Energy, PeakMemory, energy_by_device, energy_of, peaks_by_device
 from common.analysis.comparing.facts import OTHER_FACTS, Facts, configuration, ddp_flags
-from common.analysis.comparing.speedup import ENOUGH_RUNS, speedup
+from common.analysis.comparing.speedup import ENOUGH_RUNS
 from common.analysis.reading.runs import Run
 from common.analysis.reading.step_profile import StepProfile
 from common.analysis.statistics.estimates import Estimate, mean_of_runs
 from common.messages import Message, message
 from common.records import METHODS, EnvironmentRecord, Method, Record
-
-MAX_WEAK_EFFICIENCY = 1.25
-"""Devices that each do one device's work take at least its time. Of the recorded examples none is above 1.03; the
-rest is left to a single run of one device that something slowed."""
-MAX_STRONG_EFFICIENCY = 2.0
-"""A device's part of the batch may fit into a cache, or into the memory, where the whole did not."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +61,10 @@ class Row:
     """The facts that tell this row from others of the same method and devices."""
     baseline: Self | None = None
     """The single-device row of the same group."""
+    speed_up: Estimate | None = None
+    """Throughput over that of the baseline; None without one, and where withheld."""
+    impossible_efficiency: Estimate | None = None
+    """The scaling efficiency, where its whole interval (without one, its value) is above what can be."""
     default_options_row: Self | None = None
     """The row that differs in nothing but that DDP has its default options; None for such a row itself, for other
     methods, and where it was not run."""
@@ -105,17 +103,6 @@ class Row:
     def failed_check(self) -> str:
         """That self-check: of the runs, or `efficiency`; nothing where there is none."""
         return self.runs[-1].failed_check or ("efficiency" if self.impossible_efficiency else "")
-
-    @cached_property
-    def impossible_efficiency(self) -> Estimate | None:
-        """The scaling efficiency, where its whole interval (without one, its value) is above what can be."""
-        one = self.baseline
-        if one is None or one.throughput is None:
-            return None
-        efficiency = speedup(self, one).scaled(1 / self.devices)
-        is_weak = self.record.config.per_device_batch_size == one.record.config.per_device_batch_size
-        limit = MAX_WEAK_EFFICIENCY if is_weak else MAX_STRONG_EFFICIENCY
-        return efficiency if efficiency.bounds[0] > limit else None
 
     @cached_property
     def seconds_per_sample(self) -> Estimate | None:
@@ -157,13 +144,6 @@ class Row:
         """Seconds for a whole epoch: a resumed run may have begun with the rest of one."""
         samples = max(epoch.samples for run in self.runs for epoch in run.record.epochs)
         return self.seconds_per_sample and self.seconds_per_sample.scaled(samples)
-
-    @cached_property
-    def speed_up(self) -> Estimate | None:
-        """Throughput over that of one device; None without a baseline, and for the baseline itself."""
-        if self.baseline is None or self.throughput is None or self.baseline.throughput is None:
-            return None
-        return speedup(self, self.baseline)
 
     @property
     def true_devices(self) -> bool:

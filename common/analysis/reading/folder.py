@@ -11,7 +11,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from common.analysis.reading.runs import Run, summarise, with_devices_before
+from common.analysis.reading.runs import RefusedError, Run, summarise, with_devices_before
 from common.errors import UsageError
 from common.records import AnyRecord, EnvironmentRecord, FaultRecord, PredictionRecord, Record, fault_names
 
@@ -19,10 +19,6 @@ MAX_FILE_BYTES = 256 * 2**20
 """A longer file is not opened: validated, it takes several times its size in memory."""
 
 ANY_RECORD = TypeAdapter(Annotated[Record | EnvironmentRecord | PredictionRecord, Field(discriminator="kind")])
-
-
-class RefusedError(Exception):
-    """A file that cannot be used. The message is the reason, in words."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,11 @@ def read_folder(folder: Path, flag: str = "--results-dir") -> Folder:
             for mark in marks:
                 if mark in seen:
                     raise RefusedError(f"the same {mark[0]} as {seen[mark]}, which was used: a copy")
-            used.append(_run(name, record, shared_parts) if isinstance(record, Record) else record)
+            if isinstance(record, Record):
+                _share_parts(record, shared_parts)
+                used.append(summarise(name, record))
+            else:
+                used.append(record)
             seen |= dict.fromkeys(marks, name)
         except RefusedError as error:
             skipped.append(Skipped(name, str(error)))
@@ -116,16 +116,11 @@ def record_marks(record: AnyRecord) -> list[tuple[str, str]]:
     return marks
 
 
-def _run(file: str, record: Record, shared_parts: dict[str, BaseModel]) -> Run:
-    """A record's numbers; RefusedError where a completed run has no usable time. Equal parts of many records become one
-    object: ten thousand runs of one machine describe it once."""
-    run = summarise(file, record)
-    if run.seconds_per_sample is None and record.status == "completed":
-        raise RefusedError("its step times add up to no usable time")
+def _share_parts(record: Record, shared_parts: dict[str, BaseModel]) -> None:
+    """Equal parts of many records become one object: ten thousand runs of one machine describe it once."""
     for part in ("config", "environment", "world", "static_memory"):
         if value := getattr(record, part):
-            setattr(run.record, part, shared_parts.setdefault(value.model_dump_json(), value))
-    return run
+            setattr(record, part, shared_parts.setdefault(value.model_dump_json(), value))
 
 
 def _read_faults(folder: Path, skipped: list[Skipped]) -> list[FaultRecord]:

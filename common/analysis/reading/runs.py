@@ -22,6 +22,10 @@ IMPOSSIBLE_CLOCK = 0.05
 """Share of an epoch: a larger difference is no accident, but one of the two clocks did not measure this run."""
 
 
+class RefusedError(Exception):
+    """A file that cannot be used. The message is the reason, in words."""
+
+
 @dataclass(frozen=True, slots=True)
 class RawTimes:
     """What is kept of a run's raw lists, apart from its estimates. All but the two checks of whole epochs (samples and
@@ -109,10 +113,12 @@ class Run:
 
 
 def summarise(file: str, record: Record) -> Run:
-    """Compute a run's numbers, and let go of its raw lists."""
+    """Compute a run's numbers, and let go of its raw lists. RefusedError where a completed run has no usable time."""
     seconds = record.seconds_per_sample
     kept = record.model_copy(update={"ranks": [], "anatomy": None})
     if not seconds or not math.isfinite(seconds):
+        if record.status == "completed":
+            raise RefusedError("its step times add up to no usable time")
         return Run(file, kept, None)
     every_step, steady = np.asarray(record.measured_steps), np.asarray(record.is_steady)
     return Run(
