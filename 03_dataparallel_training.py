@@ -29,7 +29,7 @@ def train(options: TrainingOptions) -> None:
     from common.training.training import Training, create_optimizer
 
     devices = listed_devices(options.device, options.gpus)
-    with recording(options, devices) as run:
+    with recording(options, devices) as run:  # ends with a record, also when the run fails: then it says why
         config = run.config  # the options, with what the model and the machine decide filled in
         workload = create_workload(config)  # the model, its samples, its loss
         model = create_model(workload, config, devices)  # on its device; autocast is inside its forward
@@ -40,25 +40,25 @@ def train(options: TrainingOptions) -> None:
 
         dataset = create_dataset(workload, config)
         sampler = DistributedSampler(dataset, num_replicas=1, rank=0, seed=config.seed, drop_last=True)
-        loader = create_loader(dataset, sampler, config, devices)  # a DataLoader with its batch size and workers
-        optimizer = create_optimizer(model, config)  # SGD with momentum
+        loader = create_loader(dataset, sampler, config, devices)  # a DataLoader that loads on into the next epoch
+        optimizer = create_optimizer(model, config)  # as --optimizer says: SGD with momentum, AdamW, or the model's own
 
-        # `run` takes the same step to check the gradient, to warm up, and to see where a step goes.
+        # `run` takes the same step, by `training.step`: to check the gradient, to warm up, to see where a step goes.
         training = Training(train_step, model, optimizer, loader, config)  # adds the model's loss, and fp16's scaler
-        run.prepare(training)  # resumes, checks the gradient, compiles, warms up
+        run.prepare(training)  # resumes, checks the gradient, compiles, warms up, and then sets the weights back
         for epoch in run.epochs():
             sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first
-            for micro_batches in run.timed(loader):  # a step is timed from here to here
+            for micro_batches in run.timed(loader):  # those of one step; timed from here to here, wait included
                 losses = train_step(training, micro_batches)
                 run.log(losses)
-        run.profile(training)  # extra steps, timed part by part
+        run.profile(training)  # extra steps, timed part by part: they change the weights, and count for no speed
 
 
 def train_step(training, micro_batches, phase=lambda name: None):
     """One optimizer step; returns each micro-batch's loss, on the device: reading it here would make the host wait.
 
     There is one micro-batch, or, with --accumulation-steps, several equal ones whose gradients add up.
-    `phase` is called as each part of the step begins, for callers that time it.
+    `phase` is called as each part of the step begins: `run.profile` gives one that times the parts.
     """
     model, optimizer, scaler, device = training.model, training.optimizer, training.scaler, training.device
     no_sync = getattr(model, "no_sync", nullcontext)  # DDP alone has it: inside, gradients add up on each rank

@@ -206,7 +206,7 @@ def prepare(setting: str, devices: LocalDevices) -> Training:
     if config.ddp:
         if devices.kind == "cuda":
             torch.cuda.set_device(devices.device)
-        model = DistributedDataParallel(model, device_ids=devices.device_ids, **ddp_kwargs(model, config.ddp))
+        model = DistributedDataParallel(model, device_ids=devices.device_ids, **ddp_kwargs(config.ddp))
     elif method == "dp":
         parallel = nn.DataParallel if devices.kind == "cuda" else EmulatedDataParallel
         model = parallel(model, device_ids=devices.indices)

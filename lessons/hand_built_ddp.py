@@ -172,9 +172,10 @@ def train(options) -> None:
     devices = rank_device(options.device, local_rank)
     if devices.kind == "cuda":
         torch.cuda.set_device(devices.device)
-    meeting = rendezvous(devices, options.ddp.timeout_seconds)  # waits for all ranks, at torchrun's address
-    dist.init_process_group(devices.world.backend, **meeting)  # nccl; gloo on CPU cores, and where ranks share a GPU
-    with recording(options, devices) as run:
+    # The ranks wait for each other and settle on a backend: nccl, but gloo on CPU cores and where ranks share a GPU.
+    group_kwargs = rendezvous(devices, options.ddp.timeout_seconds)  # torchrun's store, rank, world size, time limit
+    dist.init_process_group(devices.world.backend, **group_kwargs)
+    with recording(options, devices) as run:  # ends with a record, also when the run fails: then it says why
         config = run.config  # the options, with what the model and the machine decide filled in
         workload = create_workload(config)  # the model, its samples, its loss
         model = create_model(workload, config, devices)  # on its device; autocast is inside its forward
@@ -184,16 +185,16 @@ def train(options) -> None:
         sampler = DistributedSampler(
             dataset, num_replicas=dist.get_world_size(), rank=dist.get_rank(), seed=config.seed, drop_last=True
         )
-        loader = create_loader(dataset, sampler, config, devices)  # a DataLoader with its batch size and workers
-        optimizer = create_optimizer(model, config)  # SGD with momentum
+        loader = create_loader(dataset, sampler, config, devices)  # a DataLoader that loads on into the next epoch
+        optimizer = create_optimizer(model, config)  # as --optimizer says: SGD with momentum, AdamW, or the model's own
 
-        # `run` takes the same step to check the gradient, to warm up, and to see where a step goes.
+        # `run` takes the same step, by `training.step`: to check the gradient, to warm up, to see where a step goes.
         training = Training(train_step, model, optimizer, loader, config)  # adds the model's loss, and fp16's scaler
-        run.prepare(training)  # resumes, checks the gradient, compiles, warms up
+        run.prepare(training)  # resumes, checks the gradient, compiles, warms up, and then sets the weights back
         for epoch in run.epochs():
             sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first
-            for micro_batches in run.timed(loader):  # a step is timed from here to here
+            for micro_batches in run.timed(loader):  # those of one step; timed from here to here, wait included
                 losses = train_step(training, micro_batches)
                 run.log(losses)
-        run.profile(training)  # extra steps, timed part by part
-    dist.destroy_process_group()
+        run.profile(training)  # extra steps, timed part by part: they change the weights, and count for no speed
+    dist.destroy_process_group()  # not when the run fails: another rank may be in a collective

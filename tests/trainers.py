@@ -31,7 +31,7 @@ def make_loader(config: RunConfig, devices: LocalDevices) -> DataLoader:
 
 def in_ddp(classifier: nn.Module, options: DdpOptions, devices: LocalDevices) -> DistributedDataParallel:
     """DDP, with the arguments that step 04 gives it for `options`."""
-    return DistributedDataParallel(classifier, device_ids=devices.device_ids, **ddp_kwargs(classifier, options))
+    return DistributedDataParallel(classifier, device_ids=devices.device_ids, **ddp_kwargs(options))
 
 
 def make_training(config: RunConfig, devices: LocalDevices, wrap=lambda classifier: classifier) -> Training:

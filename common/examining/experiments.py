@@ -22,7 +22,6 @@ from common.machine.devices import LocalDevices, barrier, gathered
 from common.records import FORWARD_THREADS, DdpOptions, PhaseName, ProfileRecord, RankProfile
 from common.training.batch import Batch, tensors_of
 from common.training.data_parallel import EmulatedDataParallel
-from common.training.distributed import gradient_bytes
 from common.training.training import Training, has_exchange
 
 RUNS, STEPS_OF_RUN = 6, 4
@@ -156,7 +155,7 @@ def bytes_moved(
     `device` is the first one. What DataParallel gathers is found out by a forward pass.
     """
     module = getattr(model, "module", model)
-    gradients = gradient_bytes(module)
+    gradients = sum(parameter.nbytes for parameter in module.parameters() if parameter.requires_grad)
     if has_exchange(model):
         if ddp.comm_hook == "powersgd":  # how much it sends it alone knows
             return {}

@@ -95,7 +95,7 @@ def measure_exchange_cost(experiment: Experiment) -> dict[str, Any]:
 def _copied(training: Training, devices: LocalDevices, **options: bool) -> Training:
     """A copy of the model under DDP, for a model takes one hook for good; with an optimizer of its own."""
     module, config = copy.deepcopy(training.module), training.config
-    kwargs = ddp_kwargs(module, config.ddp.model_copy(update=options))
+    kwargs = ddp_kwargs(config.ddp.model_copy(update=options))
     model = DistributedDataParallel(module, device_ids=devices.device_ids, **kwargs)
     if config.compile:
         model.compile(mode=config.compile_mode)

@@ -18,7 +18,6 @@ import torch.distributed as dist
 # Some of its functions have the process group of the moment of its import as a default argument. DDP imports it, after
 # the group is made: the group would then live, and its threads with it, until the process is gone.
 import torch.distributed.nn.functional
-from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.nn.parallel import DistributedDataParallel
 
@@ -142,8 +141,8 @@ def clean_shutdown(devices: LocalDevices) -> Iterator[None]:
 def process_group(devices: LocalDevices, timeout_seconds: float) -> Iterator[None]:
     """The ranks of a small program of one's own, from their meeting to their end."""
     with meeting_errors_in_one_line():
-        meeting = rendezvous(devices, timeout_seconds)
-        dist.init_process_group(devices.world.backend, **meeting)
+        group_kwargs = rendezvous(devices, timeout_seconds)
+        dist.init_process_group(devices.world.backend, **group_kwargs)
     with clean_shutdown(devices):
         yield
     dist.destroy_process_group()
@@ -169,7 +168,7 @@ def _end_at_once(code: int | None, holds: object = None) -> None:
     os._exit(int(hasattr(sys, "last_value")) if code is None else code)
 
 
-def ddp_kwargs(module: nn.Module, options: DdpOptions) -> dict[str, Any]:
+def ddp_kwargs(options: DdpOptions) -> dict[str, Any]:
     """The arguments of `DistributedDataParallel` that the options stand for; some, torch has renamed or added."""
     arguments: dict[str, Any] = {
         "find_unused_parameters": options.find_unused_parameters,
@@ -177,7 +176,7 @@ def ddp_kwargs(module: nn.Module, options: DdpOptions) -> dict[str, Any]:
         "static_graph": options.static_graph,
     }
     if options.one_bucket:
-        arguments["bucket_cap_mb"] = gradient_bytes(module) / 2**20 + 1
+        arguments["bucket_cap_mb"] = 2**20  # more than any model's gradients
     elif options.bucket_cap_mb is not None:  # 25, torch's default, is another: with it goes a first bucket of 1 MiB
         arguments["bucket_cap_mb"] = options.bucket_cap_mb
     arguments |= {name: True for name in NEWER_OPTIONS if getattr(options, name)}
@@ -194,8 +193,3 @@ def register_comm_hook(model: DistributedDataParallel, comm_hook: CommHook) -> N
         model.register_comm_hook(powerSGD_hook.PowerSGDState(None, start_powerSGD_iter=2), powerSGD_hook.powerSGD_hook)
     elif comm_hook != "none":
         model.register_comm_hook(None, getattr(default_hooks, f"{comm_hook}_compress_hook"))
-
-
-def gradient_bytes(module: nn.Module) -> int:
-    """Bytes of all gradients of one replica."""
-    return sum(parameter.nbytes for parameter in module.parameters() if parameter.requires_grad)
