@@ -19,7 +19,7 @@ def train(options: TrainingOptions) -> None:
     from torch.utils.data import DistributedSampler
 
     from common.machine.devices import one_device
-    from common.running.life import recording
+    from common.running.recording import recording
     from common.training.data import create_dataset
     from common.training.loader import create_loader
     from common.training.models import create_model, create_workload

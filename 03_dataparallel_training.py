@@ -21,7 +21,7 @@ def train(options: TrainingOptions) -> None:
     from torch.utils.data import DistributedSampler
 
     from common.machine.devices import listed_devices
-    from common.running.life import recording
+    from common.running.recording import recording
     from common.training.data import create_dataset
     from common.training.data_parallel import own_data_parallel
     from common.training.loader import create_loader

@@ -24,7 +24,7 @@ def train(options: TrainingOptions) -> None:
     from torch.utils.data import DistributedSampler
 
     from common.machine.devices import rank_device
-    from common.running.life import recording
+    from common.running.recording import recording
     from common.training.data import create_dataset
     from common.training.distributed import ddp_kwargs, register_comm_hook, rendezvous
     from common.training.loader import create_loader

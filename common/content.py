@@ -17,7 +17,7 @@ class Inline:
 
 
 @dataclass(frozen=True)
-class Mark:
+class CheckMark:
     """A doubt about a figure, which stands beside it: `failed` or `warning`, and why."""
 
     text: Message
@@ -37,7 +37,7 @@ class Cell:
     """A second number of the same form: `5.50 GiB / 5.36 GiB`."""
     interval: tuple[float, float] | None = None
     notes: Sequence[Any] = ()
-    marks: Sequence[Mark] = ()
+    marks: Sequence[CheckMark] = ()
 
     @property
     def number(self) -> float | None:
@@ -193,21 +193,21 @@ def columns(*names: str) -> list[Column]:
     return shown
 
 
-def sheet(table: Table) -> Section:
+def with_title(table: Table) -> Section:
     """A table under its title."""
     return Section(title=table.heading, contents=[table])
 
 
-def hint(*parts: Any) -> Paragraph:
+def small(*parts: Any) -> Paragraph:
     """A paragraph in small print."""
     return Paragraph(parts, "hint")
 
 
-def lead(*parts: Any) -> Paragraph:
+def opening(*parts: Any) -> Paragraph:
     """The first paragraph of a section."""
     return Paragraph(parts, "lead")
 
 
-def fold(title: Message, *contents: Any) -> Section:
-    """What is shown to those who ask for it."""
+def details(title: Message, *contents: Any) -> Section:
+    """A folded part: only those who open it see more than its title."""
     return Section(title=title, contents=contents, is_folded=True)

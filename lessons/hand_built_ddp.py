@@ -20,7 +20,7 @@ from torch.autograd import Variable
 from torch.utils.data import DistributedSampler
 
 from common.machine.devices import rank_device
-from common.running.life import recording
+from common.running.recording import recording
 from common.training.batch import Nested, tensors_of
 from common.training.data import create_dataset
 from common.training.distributed import rendezvous

@@ -11,9 +11,9 @@ from common.campaigns.launcher import LaunchError
 from common.campaigns.launches import QUIET, Overrides, newest_check
 from common.campaigns.rounds import RoundRunner
 from common.campaigns.session import Session, in_minutes
+from common.command_line.machine_queue import QUEUE_HELP, queue_folder, taking_turns
 from common.command_line.model_names import check_model_name
 from common.command_line.parser import Parser, count, otherwise, positive_float, positive_int, start
-from common.command_line.turns import QUEUE_HELP, queue_folder, taking_turns
 from common.errors import UsageError
 from common.messages import message
 from common.records import RunConfig, settings_of

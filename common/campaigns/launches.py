@@ -125,8 +125,8 @@ def _run_at(path: Path, changed: int) -> Record | None:
 def paired_seconds(*kinds: Iterable[Record]) -> list[tuple[float, ...]]:
     """Seconds per sample of several kinds of run, in each round in which all of them have completed."""
     by_round = [
-        {(run.launch.id, run.launch.round): seconds for run in runs
-         if run.launch and run.status == "completed" and (seconds := run.seconds_per_sample)}
+        {(run.launch.id, run.launch.round): 1 / rate for run in runs
+         if run.launch and run.status == "completed" and (rate := run.throughput)}
         for runs in kinds
     ]  # fmt: skip
     return [tuple(of[place] for of in by_round) for place in by_round[0] if all(place in of for of in by_round)]

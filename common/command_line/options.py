@@ -119,24 +119,26 @@ def read_options(parser: Parser, arguments: Sequence[str] | None = None) -> Trai
 
 
 def _add_flags(parser: Parser, batch_size: str, *more: type[BaseModel]) -> None:
-    """All flags, in the order of their groups, of those that exclude each other, and of the declarations."""
+    """All flags, in the order of their groups; within a group those that exclude each other first, then as declared."""
     models: list[type[BaseModel]] = [RunConfig, TrainingOptions, *more]
     fields = {name: field for model in models for name, field in model.model_fields.items()}
-    declared = {name: one for model in models for name, one in settings_of(model).items() if one.help}
-    names: list[str] = []
-    for name, one in declared.items():
-        names.insert(names.index(one.after) + 1 if one.after else len(names), name)
+    flags = {name: flag for model in models for name, flag in settings_of(model).items() if flag.help}
+    order: list[str] = []
+    for name, flag in flags.items():  # `after` names the flag that one comes right behind
+        order.insert(order.index(flag.after) + 1 if flag.after else len(order), name)
     for key, title in GROUPS.items():
         group = parser.add_argument_group(title)
-        of_group = [name for name in names if declared[name].group == key]
-        alternatives = dict.fromkeys(declared[name].either for name in of_group if declared[name].either)
-        holders = {either: group.add_mutually_exclusive_group() for either in alternatives} | {"": group}
-        for name in sorted(of_group, key=lambda name: list(holders).index(declared[name].either)):
-            _add_flag(holders[declared[name].either], name, fields[name], declared[name], batch_size)
+        of_group = [name for name in order if flags[name].group == key]
+        # Flags of one name in `either` exclude each other; an empty name comes last.
+        for either in sorted(dict.fromkeys(flags[name].either for name in of_group), key=lambda either: not either):
+            place = group.add_mutually_exclusive_group() if either else group
+            for name in of_group:
+                if flags[name].either == either:
+                    _add_flag(place, name, fields[name], flags[name], batch_size)
 
 
 def _add_flag(
-    group: argparse._ActionsContainer, name: str, field: FieldInfo, declared: Setting, batch_size: str
+    place: argparse._ActionsContainer, name: str, field: FieldInfo, declared: Setting, batch_size: str
 ) -> None:
     text, unsaid = declared.help.format(batch_size=batch_size), declared.otherwise
     if declared.on_gpus is not None:
@@ -156,4 +158,4 @@ def _add_flag(
         how["type"] = {int: whole, float: real, Path: Path, str: str}[kind]
     text += otherwise(unsaid) if unsaid else ""
     names = [f"--{one}" for one in (declared.flag, declared.formerly) if one]
-    group.add_argument(*names, dest=name, default=default, help=text, **how)
+    place.add_argument(*names, dest=name, default=default, help=text, **how)

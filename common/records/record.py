@@ -90,21 +90,17 @@ class Record(AnyRecord):
         return [max(sum(rank.step_seconds[part]) for rank in self.ranks) for part in self.epoch_slices]
 
     @property
-    def seconds_per_sample(self) -> float | None:
-        """In steady state: Σ seconds / Σ samples of the steps that count; None before the first epoch has ended, and
-        where the samples cannot be."""
-        is_steady = self.is_steady
-        seconds = sum(compress(self.measured_steps, is_steady))
-        # A first step has a whole global batch, whatever the last one has.
-        left_out = is_steady.count(False) * self.config.global_batch_size
-        samples = sum(epoch.samples for epoch in self.epochs) - left_out
-        return seconds / samples if seconds > 0 and samples > 0 else None
+    def steady_samples(self) -> int:
+        """Samples of the steps that count for speeds; a first step has a whole global batch, whatever the last has."""
+        left_out = self.is_steady.count(False) * self.config.global_batch_size
+        return sum(epoch.samples for epoch in self.epochs) - left_out
 
     @property
     def throughput(self) -> float | None:
-        """Samples per second in steady state; None where the seconds per sample are."""
-        seconds = self.seconds_per_sample
-        return 1 / seconds if seconds else None
+        """Samples per second in steady state: Σ samples / Σ seconds of the steps that count; None before the first
+        epoch has ended, and where the samples cannot be."""
+        seconds, samples = sum(compress(self.measured_steps, self.is_steady)), self.steady_samples
+        return samples / seconds if seconds > 0 and samples > 0 else None
 
     @property
     def devices_there(self) -> int:

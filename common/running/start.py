@@ -59,7 +59,7 @@ def _train_ranks(train: Callable[[TrainingOptions], None], options: TrainingOpti
     from common.machine.devices import of_torchrun
 
     of_torchrun("LOCAL_RANK", 0)
-    from torch.distributed.elastic.multiprocessing.errors import record
+    from torch.distributed.elastic.multiprocessing import errors
 
     from common.training.distributed import meeting_errors_in_one_line
 
@@ -67,7 +67,13 @@ def _train_ranks(train: Callable[[TrainingOptions], None], options: TrainingOpti
         from lessons import hand_built_ddp
 
         train = hand_built_ddp.train
-    record(meeting_errors_in_one_line()(train))(options)
+
+    @errors.record  # writes an error into the file in which torchrun looks for it
+    def train_rank() -> None:
+        with meeting_errors_in_one_line():
+            train(options)
+
+    train_rank()
 
 
 def carried_over(options: TrainingOptions) -> int | None:

@@ -115,12 +115,21 @@ def clean_shutdown(devices: LocalDevices) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        code = 2 if isinstance(error, UsageError) else 1
-        if isinstance(error, SystemExit):
-            code = error.code if isinstance(error.code, int) else int(error.code is not None)
-        atexit.register(_end_at_once, code)
+        atexit.register(_end_at_once, _exit_code(error))
         raise
     devices.synchronize()
+    _let_go_at_exit(last_holder)
+
+
+def _exit_code(error: BaseException) -> int:
+    """That with which the interpreter would end for this error, or the lab for bad input."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    return 2 if isinstance(error, UsageError) else 1
+
+
+def _let_go_at_exit(last_holder: list[Any]) -> None:
+    """Keep the process group, the one thing in the list, until the process ends, and be the last to let go of it."""
     # No thread of the group may be left when the interpreter ends: if one of gloo's wants the interpreter's lock then,
     # be it to drop a tensor, the process aborts. They end with the last object that holds the group. The model under
     # DDP, which the caller has still, and which holds itself in circles, must not be that one: torch 2.11 waits for the

@@ -126,10 +126,9 @@ class ContinuousLoader:
         """Start anew, with this batch of this epoch: a checkpoint has seen those before it. First come `uncounted`
         batches that belong to no epoch."""
         self._start, self._number = (epoch, batch), epoch * len(self) + batch - uncounted
-        of_none, of_epochs = (
-            batches_of_epochs(self.sampler, self._batch_size, epochs) for epochs in (repeat(0), count(epoch))
-        )
-        self._plan.batches = chain(islice(of_none, uncounted), islice(of_epochs, batch, None))
+        any_batches = batches_of_epochs(self.sampler, self._batch_size, repeat(0))
+        from_epoch_on = batches_of_epochs(self.sampler, self._batch_size, count(epoch))
+        self._plan.batches = chain(islice(any_batches, uncounted), islice(from_epoch_on, batch, None))
         self._ready.clear()
         batches = iter(self._loader)
         self._batches = copied_ahead(batches, self._copy_to) if self._copy_to else batches

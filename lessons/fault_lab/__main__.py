@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from common.command_line.machine_queue import QUEUE_HELP, queue_folder, taking_turns
 from common.command_line.parser import Parser, start
-from common.command_line.turns import QUEUE_HELP, queue_folder, taking_turns
 from common.errors import UsageError
 from common.formats import FORMATS, printable
 from common.records import FaultRecord, Record

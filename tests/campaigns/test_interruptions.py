@@ -10,7 +10,7 @@ import time
 import pytest
 
 from campaigns.conftest import ROOT
-from common.command_line.turns import taking_turns
+from common.command_line.machine_queue import taking_turns
 from common.setup.environments import STAMP
 
 # A step that waits to be stopped, and counts how often it is.

@@ -129,7 +129,9 @@ train_step = dying
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_a_signal_during_the_last_write_does_not_take_the_record(tmp_path, number):
-    process = run(tmp_path, f"from common.running import life; first(life, 'write_record', send(signal.{number}))")
+    process = run(
+        tmp_path, f"from common.running import recording; first(recording, 'write_record', send(signal.{number}))"
+    )
     assert process.returncode == 0, process.stderr
     assert [record["status"] for record in records_in(tmp_path / "results")] == ["completed"]
 
@@ -137,14 +139,14 @@ def test_a_signal_during_the_last_write_does_not_take_the_record(tmp_path, numbe
 def test_a_worker_that_dies_during_the_last_write_does_not_take_the_record(tmp_path):
     moment = """
 import multiprocessing, time
-from common.running import life
+from common.running import recording
 def kill_workers():
     workers = multiprocessing.active_children()
     assert workers
     for worker in workers:
         os.kill(worker.pid, signal.SIGKILL)
     time.sleep(0.5)
-first(life, 'write_record', kill_workers)
+first(recording, 'write_record', kill_workers)
 """
     process = run(tmp_path, moment, "--workers", 1)
     assert process.returncode == 0, process.stderr

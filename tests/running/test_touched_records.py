@@ -76,12 +76,12 @@ def test_a_spare_record_follows_no_link(full_disk, short_folder, tmp_path):
     victim.write_text("mine")
     code = f"""
 import os, tempfile
-from common.running import life
-usual = life.write_record
+from common.running import recording
+usual = recording.write_record
 def planted(folder, record):
     os.symlink({str(victim)!r}, os.path.join(tempfile.gettempdir(), record.run_id + ".json"))
     return usual(folder, record)
-life.write_record = planted
+recording.write_record = planted
 """
     script = planted(tmp_path, SINGLE, code)
     arguments = [*SMALL, "--batch-size", 32, "--results-dir", full_disk]

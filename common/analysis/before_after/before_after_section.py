@@ -11,7 +11,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import row_and_settings, runs_note, speed_cell
 from common.analysis.statistics.estimates import LEAST, MOST
-from common.content import Cell, Line, Lines, Message, Section, Table, columns, lead, message, sheet
+from common.content import Cell, Line, Lines, Message, Section, Table, columns, message, opening, with_title
 
 MAX_LINES, MAX_NAMED = 60, 6
 
@@ -24,8 +24,8 @@ def before_after_section(both: BeforeAfter, before: Path, after: Path) -> Sectio
     table = Table("before_after", shown, lines, hint=message("hint.before_after"),
                   left_out=len(both.matches) - len(lines))  # fmt: skip
     differences, others = _differences(both), _others(both)
-    heading = lead(message("before_after.lead", before=str(before), after=str(after)))
-    contents = [heading, Lines(differences), sheet(table), Lines(others) if others else None]
+    heading = opening(message("before_after.lead", before=str(before), after=str(after)))
+    contents = [heading, Lines(differences), with_title(table), Lines(others) if others else None]
     brief = [*differences, *map(_in_brief, both.matches), *others]
     return Section("before-after", message("page.before_after"), contents, style="group", brief=brief)
 

@@ -108,15 +108,15 @@ def compare_folders(before: Folder, after: Folder, names: tuple[Path, Path]) -> 
         raise UsageError(f"{names[0]} holds all that {names[1]} has ({runs}): nothing is left to compare")
     earlier, later = compare_runs(before), compare_runs(replace(after, runs=new))
     matches = matched(earlier.configurations, later.configurations)
-    doubtful = matched(earlier.configurations, later.withheld)
-    if not matches and not doubtful:
+    withheld = matched(earlier.configurations, later.withheld)
+    if not matches and not withheld:
         differences = nearest(earlier.configurations, later.configurations)
         raise UsageError(
             f"no configuration was measured in both {names[0]} and {names[1]}{differences}: "
             "run the same steps with the same flags for both"
         )
-    taken, doubted = ({match.before for match in pairs} for pairs in (matches, doubtful))
-    only_before = [row for row in earlier.configurations if row not in taken]
+    compared, not_valid_later = ({match.before for match in pairs} for pairs in (matches, withheld))
+    only_before = [row for row in earlier.configurations if row not in compared]
     in_both = {match.after for match in matches}
     return BeforeAfter(
         matches,
@@ -125,8 +125,8 @@ def compare_folders(before: Folder, after: Folder, names: tuple[Path, Path]) -> 
             "only_after": [row for row in later.configurations if row not in in_both],
             "withheld": earlier.withheld + later.withheld,
         },
-        lost={"missing": [row for row in only_before if row not in doubted],
-              "withheld": [match.after for match in doubtful]},
+        lost={"missing": [row for row in only_before if row not in not_valid_later],
+              "withheld": [match.after for match in withheld]},
         repeated=len(after.runs) - len(new),
     )  # fmt: skip
 

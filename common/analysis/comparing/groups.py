@@ -136,7 +136,7 @@ def compare_runs(folder: Folder) -> Comparison:
     Every run is in its weak-scaling group. A strong-scaling group is added where runs of different device counts share
     their global batch; a weak-scaling group with nothing to compare then gives way to it.
     """
-    comparable = [run for run in _with_lasting_limits(folder.runs) if run.is_comparable]
+    comparable = [run for run in _with_throttling_in_all(folder.runs) if run.is_comparable]
     pools = grouped(comparable, lambda run: (run.failed_check, *configuration(run.record).values()))
     rows = [Row(runs, folder.probed) for runs in pools.values()]
     for row in rows:
@@ -146,18 +146,18 @@ def compare_runs(folder: Folder) -> Comparison:
     weak = [group for group in _groups(rows, "weak") if len(group.rows) > 1 or not group.files <= compared]
     groups = sorted(weak + strong, key=_importance, reverse=True)
     not_valid = {run.file for group in groups for row in group.rows if not row.is_valid for run in row.runs}
-    by_doubt = grouped(rows, lambda row: row.runs[-1].file in not_valid)
-    return Comparison(groups, by_doubt.get(False, []), by_doubt.get(True, []))
+    by_withheld = grouped(rows, lambda row: row.runs[-1].file in not_valid)
+    return Comparison(groups, by_withheld.get(False, []), by_withheld.get(True, []))
 
 
-def _with_lasting_limits(runs: Sequence[Run]) -> list[Run]:
+def _with_throttling_in_all(runs: Sequence[Run]) -> list[Run]:
     """Runs with what held the clocks back in all of their group; of a single run nobody knows whether it lasts."""
     limits: dict[str, frozenset[str]] = {}
     for alike in grouped(runs, lambda run: tuple(group_key(run.record, "weak").values())).values():
         health = [device.health for run in alike for device in run.record.devices if device.health]
         seen = [frozenset(one.throttle_reasons) for one in health if len(alike) > 1]
         limits |= dict.fromkeys((run.file for run in alike), frozenset.intersection(*seen) if seen else frozenset())
-    return [replace(run, lasting_limits=limits[run.file]) for run in runs]
+    return [replace(run, throttling_in_all_runs=limits[run.file]) for run in runs]
 
 
 def _importance(group: Group) -> tuple:

@@ -10,10 +10,10 @@ from typing import get_args
 from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import paired_runs
-from common.analysis.judging.run_checks import Check, Outcome, check_run, doubt, warning_if
+from common.analysis.judging.run_checks import Check, Outcome, check_run, not_passed, warning_if
 from common.analysis.reading.runs import CLOCK_DROP, CORE_WAIT_LIMIT, Run
 from common.analysis.statistics.estimates import distinguishable, outliers, ratio
-from common.content import Cell, Column, Inline, Line, Lines, Message, Section, Table, fold, message
+from common.content import Cell, Column, Inline, Line, Lines, Message, Section, Table, details, message
 
 MIN_DIFFERENCE = 0.05
 """Two runs of one configuration may differ by this share without being marked."""
@@ -46,11 +46,11 @@ def repeats(row: Row) -> Check:
     marks = outliers([run.seconds_per_sample for run in runs])
     if any(marks):
         files = [run.file for run in compress(runs, marks)]
-        return doubt("repeats", "warning", "outliers", files=files[:5])
+        return not_passed("repeats", "warning", "outliers", files=files[:5])
     if len(runs) == 2:
         quotient = ratio(runs[0].seconds_per_sample, runs[1].seconds_per_sample)
         if distinguishable(quotient) and abs(quotient.value - 1) > MIN_DIFFERENCE:
-            return doubt("repeats", "warning", "two_differ", share=abs(quotient.value - 1))
+            return not_passed("repeats", "warning", "two_differ", share=abs(quotient.value - 1))
     return Check("repeats", "passed")
 
 
@@ -99,7 +99,7 @@ CONDITIONS: Sequence[tuple[str, Callable[[Run], float | None], Callable[[float, 
 def efficiency(row: Row) -> Check:
     """Is the scaling efficiency possible?"""
     if impossible := row.impossible_efficiency:
-        return doubt("efficiency", "failed", "impossible", efficiency=impossible.value, devices=row.devices)
+        return not_passed("efficiency", "failed", "impossible", efficiency=impossible.value, devices=row.devices)
     if row.efficiency is None:
         return Check("efficiency", "not applicable")
     too_good = row.efficiency.value > SUPERLINEAR and distinguishable(row.efficiency) is not False
@@ -125,7 +125,7 @@ def checks_section(rows: Sequence[Row], place: str) -> Section:
         parts.append(Lines([message("page.no_doubts", rows=clean)], "checked"))
     if open_questions := _with_outcome(rows, "not measured"):
         parts.append(Lines(open_questions, "checked"))
-    every = fold(message("page.all_checks"), Lines(_with_outcome(rows, "passed")))
+    every = details(message("page.all_checks"), Lines(_with_outcome(rows, "passed")))
     return Section(f"{place}-checks", message("page.checks"), [*parts, every])
 
 

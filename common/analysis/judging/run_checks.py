@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from common.analysis.reading.runs import CORE_WAIT_LIMIT, IMPOSSIBLE_CLOCK, Run
-from common.content import Mark, Message, message
+from common.content import CheckMark, Message, message
 from common.records import METHODS
 
 DATA_WAIT_LIMIT = 0.05
@@ -44,19 +44,19 @@ class Check:
         return self.outcome in ("failed", "warning")
 
     @property
-    def mark(self) -> Mark:
+    def mark(self) -> CheckMark:
         """What stands there."""
-        return Mark(message(f"check_name.{self.id}"), self.outcome, self.reason)
+        return CheckMark(message(f"check_name.{self.id}"), self.outcome, self.reason)
 
 
-def doubt(id: str, outcome: Literal["failed", "warning"], reason: str, **values: Any) -> Check:
+def not_passed(id: str, outcome: Literal["failed", "warning"], reason: str, **values: Any) -> Check:
     """A check that failed or warns; its reason is the sentence `check.<id>.<reason>`."""
     return Check(id, outcome, Message(f"check.{id}.{reason}", values))
 
 
 def warning_if(is_wrong: bool, id: str, reason: str, **values: Any) -> Check:
     """A check that warns, or passed."""
-    return doubt(id, "warning", reason, **values) if is_wrong else Check(id, "passed")
+    return not_passed(id, "warning", reason, **values) if is_wrong else Check(id, "passed")
 
 
 def check_run(run: Run) -> list[Check]:
@@ -73,7 +73,7 @@ def _parity(run: Run) -> Check:
     if parity.outcome != "failed":
         return Check("parity", parity.outcome)
     reason = "not_finite" if parity.max_relative_error is None else "failed"
-    return doubt("parity", "failed", reason, error=parity.max_relative_error, tolerance=parity.tolerance or 0.0,
+    return not_passed("parity", "failed", reason, error=parity.max_relative_error, tolerance=parity.tolerance or 0.0,
                  parameter=parity.worst_parameter)  # fmt: skip
 
 
@@ -82,14 +82,14 @@ def _samples(run: Run) -> Check:
         return Check("samples", "passed")
     epoch, seen, expected = run.times.unexpected_samples
     reason = "count" if seen != expected else "checksum"
-    return doubt("samples", "failed", reason, epoch=epoch, seen=seen, expected=expected)
+    return not_passed("samples", "failed", reason, epoch=epoch, seen=seen, expected=expected)
 
 
 def _clock(run: Run) -> Check:
     """The host's clock compared with the devices', epoch by epoch."""
     share = run.times.clock_difference_share
     if run.failed_check == "clock":
-        return doubt("clock", "failed", "impossible", share=share, limit=IMPOSSIBLE_CLOCK)
+        return not_passed("clock", "failed", "impossible", share=share, limit=IMPOSSIBLE_CLOCK)
     return warning_if(share > CLOCK_TOLERANCE, "clock", "differs", share=share, limit=CLOCK_TOLERANCE)
 
 
@@ -121,7 +121,7 @@ def _loss(run: Run) -> Check:
     epochs = run.record.epochs
     losses = [epoch.mean_loss for epoch in epochs]
     if None in losses:
-        return doubt("loss", "failed", "not_finite", epoch=epochs[losses.index(None)].epoch)
+        return not_passed("loss", "failed", "not_finite", epoch=epochs[losses.index(None)].epoch)
     did_not_fall = len(losses) > 1 and losses[-1] >= losses[0]
     return warning_if(did_not_fall, "loss", "did_not_fall", first=losses[0], last=losses[-1])
 
@@ -136,7 +136,7 @@ def _profile(run: Run) -> Check:
     if low <= (1 + MAX_DISTURBANCE) * measured and high >= (1 - MAX_DISTURBANCE) * measured:
         return Check("profile", "passed")
     reason = "longer" if step.value > measured else "shorter"
-    return doubt("profile", "warning", reason, step=step.value, measured=measured, share=step.value / measured - 1)
+    return not_passed("profile", "warning", reason, step=step.value, measured=measured, share=step.value / measured - 1)
 
 
 def _images(run: Run) -> Check:

@@ -12,20 +12,20 @@ from common.analysis.predicting.inputs import MAX_DEVICES, SMALL_KERNEL_SECONDS,
 from common.content import Message, message
 from common.records import AllReduce
 
-TABLE_DOUBT, LINK_DOUBT = 0.25, 0.35
+TABLE_UNCERTAINTY, LINK_UNCERTAINTY = 0.25, 0.35
 """Share of the exchange's time that may be wrong: measured by itself, beside a backward pass it is another; a link that
 is given need not be reached."""
 UNKNOWN_SLOWDOWN = {"cpu": 0.15, "cuda": 0.02}
 """What devices may cost each other where step 01 has not measured it: a share of the step, upwards only."""
-PLANS_DOUBT = 0.15
+PLANS_UNCERTAINTY = 0.15
 """Share of what the host's forward pass takes longer under DataParallel."""
-LAUNCHES_A_TENSOR, LAUNCHES_DOUBT = 4, 0.5
+LAUNCHES_A_TENSOR, LAUNCHES_UNCERTAINTY = 4, 0.5
 """DDP's work on the host for each gradient, in launches (its copy into the bucket, and what belongs to that), and the
 share of it that may be wrong."""
 HIDDEN = 0.02
-"""An exchange that is hidden may still slow the backward pass beside it: doubt is never less than that of such a share
-of the step, or of the exchange where that is shorter."""
-KNOWN_SLOWDOWN_DOUBT = 0.5
+"""An exchange that is hidden may still slow the backward pass beside it: the uncertainty is never less than that of
+such a share of the step, or of the exchange where that is shorter."""
+KNOWN_SLOWDOWN_UNCERTAINTY = 0.5
 """Share of the slowdown that step 01's small layers may get wrong for another model, upwards. Downwards it is all of
 it: a program that ran beside step 01 alone slows its devices in the same way."""
 LINK_RATES = np.geomspace(1e4, 1e13, 2**15 + 1)
@@ -138,10 +138,10 @@ def ddp_step(basis: Basis, network: Network, devices: int, *, work: float = 1.0,
     host, launches, crowded = _host_step(basis)
     seconds = max(device, host)
     exposed = max(0.0, max(computed, end) - basis.backward * slower)
-    share = TABLE_DOUBT if network.is_measured(devices) else LINK_DOUBT
-    doubt = share * max(exposed, min(sum(messages), HIDDEN * seconds))
-    doubt += LAUNCHES_DOUBT * launches if host > device else 0.0
-    low, high = _range(basis, devices, seconds, doubt)
+    share = TABLE_UNCERTAINTY if network.is_measured(devices) else LINK_UNCERTAINTY
+    uncertainty = share * max(exposed, min(sum(messages), HIDDEN * seconds))
+    uncertainty += LAUNCHES_UNCERTAINTY * launches if host > device else 0.0
+    low, high = _range(basis, devices, seconds, uncertainty)
     return PredictedStep(seconds, low, high + max(0.0, crowded - seconds), sum(messages), exposed, host > device)
 
 
@@ -180,7 +180,7 @@ def dp_step(basis: Basis, devices: int) -> PredictedStep | None:
     moved, seconds = others * size / rate, basis.step * basis.slowdown(devices)
     if not basis.row.on_gpu:
         replicas = profile.replicate.value * others
-        seconds, doubt = seconds + replicas + moved, 0.5 * (replicas + moved)
+        seconds, uncertainty = seconds + replicas + moved, 0.5 * (replicas + moved)
     else:
         host = [profile.slowest.host.get(name) for name in ("step", "forward", "backward")]
         if launches is None or not launches.is_plausible or None in host or profile.different_convolutions is None:
@@ -190,18 +190,18 @@ def dp_step(basis: Basis, devices: int) -> PredictedStep | None:
         longer = max(forward * devices, forward + max(0.0, plans)) - forward
         replicas = profile.replicate.value * devices
         seconds = max(seconds, whole + longer + others * backward + replicas) + moved
-        doubt = PLANS_DOUBT * longer + 0.3 * replicas + 0.5 * moved
-    return PredictedStep(seconds, *_range(basis, devices, seconds, doubt), moved, seconds - basis.step)
+        uncertainty = PLANS_UNCERTAINTY * longer + 0.3 * replicas + 0.5 * moved
+    return PredictedStep(seconds, *_range(basis, devices, seconds, uncertainty), moved, seconds - basis.step)
 
 
-def _range(basis: Basis, devices: int, seconds: float, doubt: float) -> tuple[float, float]:
-    """`doubt` goes both ways, what devices cost each other mostly upwards."""
+def _range(basis: Basis, devices: int, seconds: float, uncertainty: float) -> tuple[float, float]:
+    """`uncertainty` goes both ways, what devices cost each other mostly upwards."""
     slack = (basis.slowdown(devices) - 1) * basis.step
     own = basis.step_error * basis.step
     is_known = basis.probes.together is not None or devices == 1
     unknown = 0.0 if is_known else UNKNOWN_SLOWDOWN[basis.row.record.world.device_kind] * basis.step
-    low = max(basis.step * (1 - basis.step_error) * 0.5, seconds - own - doubt - slack)
-    return low, seconds + own + doubt + KNOWN_SLOWDOWN_DOUBT * slack + unknown
+    low = max(basis.step * (1 - basis.step_error) * 0.5, seconds - own - uncertainty - slack)
+    return low, seconds + own + uncertainty + KNOWN_SLOWDOWN_UNCERTAINTY * slack + unknown
 
 
 def ddp_efficiency(basis: Basis, network: Network, devices: int, *, work: float = 1.0, size: float = 1.0) -> float:

@@ -1,9 +1,12 @@
 """Reads a folder of records: what can be used, and what was refused, and why. One file at a time is held in memory."""
 
 import json
+import math
 import traceback
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +14,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from common.analysis.reading.runs import RefusedError, Run, summarise, with_devices_before
+from common.analysis.reading.runs import RefusedError, Run, summarise
 from common.errors import UsageError
-from common.records import AnyRecord, EnvironmentRecord, FaultRecord, PredictionRecord, Record, fault_names
+from common.records import AnyRecord, EnvironmentRecord, FaultRecord, PredictionRecord, Record, fault_names, machine_of
 
 MAX_FILE_BYTES = 256 * 2**20
 """A longer file is not opened: validated, it takes several times its size in memory."""
@@ -89,13 +92,37 @@ def read_folder(folder: Path, flag: str = "--results-dir") -> Folder:
     environments = sorted((one for one in used if isinstance(one, EnvironmentRecord)), key=lambda one: one.started_at)
     runs = sorted((one for one in used if isinstance(one, Run)), key=lambda one: (one.record.started_at, one.file))
     return Folder(
-        runs=with_devices_before(runs, environments),
+        runs=_with_devices_before(runs, environments),
         environment=environments[-1] if environments else None,
         probed=[record for record in environments if record.probes],
         predictions=[one for one in used if isinstance(one, PredictionRecord)],
         faults=_read_faults(folder / "faults", skipped),
         skipped=skipped,
     )
+
+
+def _with_devices_before(runs: Sequence[Run], environments: Iterable[EnvironmentRecord]) -> list[Run]:
+    """The runs, each with the devices of the largest run on its machine that ended within the minute before it began:
+    the load average still contains it. Step 01 counts, too: its probes keep every device busy."""
+    busy = [(_timestamp(run.record.finished_at), run.record.world.threads, run.record.environment) for run in runs]
+    busy += [(_timestamp(record.started_at) + record.probes.seconds, record.environment.devices, record.environment)
+             for record in environments if record.probes]  # fmt: skip
+    ends = np.asarray([end for end, _, _ in busy])
+
+    def devices_before(record: Record) -> int:
+        start, machine = _timestamp(record.started_at), machine_of(record.environment)
+        recent = np.flatnonzero((start - 60 <= ends) & (ends <= start))
+        return max((busy[place][1] for place in recent if machine_of(busy[place][2]) == machine), default=0)
+
+    return [replace(run, devices_before=devices_before(run.record)) for run in runs]
+
+
+def _timestamp(text: str) -> float:
+    """Seconds since 1970; nan for what is no time, which is neither before nor after any other."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return math.nan
 
 
 def _text_of(path: Path) -> str:

@@ -1,16 +1,15 @@
 """A run as the comparison needs it: the record without its raw lists, and the numbers that these were reduced to."""
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from itertools import compress
 
 import numpy as np
 
 from common.analysis.reading.step_profile import StepProfile, reduce_profile
 from common.analysis.statistics.estimates import Estimate, mean_of_steps, student_quantile
 from common.analysis.statistics.medians import Median, median_of
-from common.records import DeviceUse, EnvironmentRecord, Record, machine_of
+from common.records import DeviceUse, Record
 
 TENTHS = 10
 """The first tenth of the steps is compared with the other nine."""
@@ -75,7 +74,7 @@ class Run:
     """Why something of it is missing."""
     devices_before: int = 0
     """Devices that the lab itself kept busy in the minute before this run: part of the load that it met."""
-    lasting_limits: frozenset[str] = frozenset()
+    throttling_in_all_runs: frozenset[str] = frozenset()
     """Reasons that held the clock back in every run of the group: no difference between any two of them."""
 
     @property
@@ -90,7 +89,7 @@ class Run:
     @property
     def slowed_gpus(self) -> list[DeviceUse]:
         """Those whose clock fell, or was held back by what does not hold in every run."""
-        lasting = {"application clocks", *self.lasting_limits}  # the first is a limit that somebody has set
+        lasting = {"application clocks", *self.throttling_in_all_runs}  # the first is a limit that somebody has set
         slowed = []
         for device in self.record.devices:
             if health := device.health:
@@ -114,19 +113,20 @@ class Run:
 
 def summarise(file: str, record: Record) -> Run:
     """Compute a run's numbers, and let go of its raw lists. RefusedError where a completed run has no usable time."""
-    seconds = record.seconds_per_sample
+    every_step, steady = record.measured_steps, np.asarray(record.is_steady)
+    seconds, samples = sum(compress(every_step, steady)), record.steady_samples
     kept = record.model_copy(update={"ranks": [], "anatomy": None})
-    if not seconds or not math.isfinite(seconds):
+    if not (0 < seconds < math.inf and samples > 0):
         if record.status == "completed":
             raise RefusedError("its step times add up to no usable time")
         return Run(file, kept, None)
-    every_step, steady = np.asarray(record.measured_steps), np.asarray(record.is_steady)
+    steps = np.asarray(every_step)[steady]
     return Run(
         file,
         kept,
-        seconds_per_sample=replace(mean_of_steps(every_step[steady]), value=seconds),
+        seconds_per_sample=replace(mean_of_steps(steps), value=seconds / samples),
         epoch_seconds=tuple(record.epoch_seconds),
-        times=reduce_times(record, every_step[steady], steady),
+        times=reduce_times(record, steps, steady),
         profile=reduce_profile(record),
         profile_note=record.anatomy.note if record.anatomy else "",
     )
@@ -158,7 +158,7 @@ def reduce_times(record: Record, steps: np.ndarray, steady: np.ndarray) -> RawTi
         clock_difference_share=max(_share(abs(by_host - by_steps), max(by_host, by_steps))
                                    for by_host, by_steps in epochs),
         unexpected_samples=_unexpected_samples(record),
-        first_steps=_first_steps(np.maximum(0.0, steps - waits.max(axis=0))),
+        first_steps=_first_tenth(np.maximum(0.0, steps - waits.max(axis=0))),
     )  # fmt: skip
 
 
@@ -184,37 +184,17 @@ def _unexpected_samples(record: Record) -> tuple[int, int, int] | None:
     return None
 
 
-def _first_steps(steps: np.ndarray) -> tuple[int, float, float] | None:
+def _first_tenth(steps: np.ndarray) -> tuple[int, float, float] | None:
+    """`RawTimes.first_steps`: the steps in batches of a tenth each; the mean of the first beside those of the others,
+    whose scatter says how far one more batch may be from them by chance."""
     if len(steps) < TENTHS:
         return None
     length = len(steps) // TENTHS
-    first, *rest = steps[: len(steps) // length * length].reshape(-1, length).mean(axis=1)
-    mean = float(np.mean(rest))
+    whole = len(steps) // length * length
+    first, *others = steps[:whole].reshape(-1, length).mean(axis=1)
+    mean = float(np.mean(others))
     if mean <= 0:
         return length, 0.0, 0.0
-    noise = student_quantile(len(rest) - 1, 0.98) * np.std(rest, ddof=1) * (1 + 1 / len(rest)) ** 0.5
-    return length, float(first / mean - 1), float(noise / mean)
-
-
-def with_devices_before(runs: Sequence[Run], environments: Iterable[EnvironmentRecord]) -> list[Run]:
-    """The runs, each with the devices of the largest run on its machine that ended within the minute before it began:
-    the load average still contains it. Step 01 counts, too: its probes keep every device busy."""
-    busy = [(_timestamp(run.record.finished_at), run.record.world.threads, run.record.environment) for run in runs]
-    busy += [(_timestamp(record.started_at) + record.probes.seconds, record.environment.devices, record.environment)
-             for record in environments if record.probes]  # fmt: skip
-    ends = np.asarray([end for end, _, _ in busy])
-
-    def devices_before(record: Record) -> int:
-        start, machine = _timestamp(record.started_at), machine_of(record.environment)
-        recent = np.flatnonzero((start - 60 <= ends) & (ends <= start))
-        return max((busy[place][1] for place in recent if machine_of(busy[place][2]) == machine), default=0)
-
-    return [replace(run, devices_before=devices_before(run.record)) for run in runs]
-
-
-def _timestamp(text: str) -> float:
-    """Seconds since 1970; nan for what is no time, which is neither before nor after any other."""
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return math.nan
+    scatter = np.std(others, ddof=1) * (1 + 1 / len(others)) ** 0.5  # of a further batch around the others' mean
+    by_chance = student_quantile(len(others) - 1, 0.98) * scatter  # two-sided 98 %: one-sided 99 %
+    return length, float(first / mean - 1), float(by_chance / mean)

@@ -14,7 +14,7 @@ from common.analysis.reading.runs import TENTHS
 from common.analysis.sections.comparison import doubts_about_speed
 from common.analysis.sections.headline import batch_of, place
 from common.analysis.sections.prediction import is_trusted
-from common.content import Mark, Message, message
+from common.content import CheckMark, Message, message
 from common.records import method_order
 
 SHARE_OF_TIME = {"data_wait": 1.0, "warm_up": 1 / TENTHS}
@@ -38,7 +38,7 @@ class Answer:
         return next((part for part in self.why if "ideal" not in part.values), None)
 
     @property
-    def doubts(self) -> dict[RowName, list[Mark]]:
+    def doubts(self) -> dict[RowName, list[CheckMark]]:
         """What else the speeds contain, by row."""
         of_rows = {row.name: [check.mark for check in doubts_about_speed(row)] for row in self.rows}
         return {name: marks for name, marks in of_rows.items() if marks}

@@ -11,7 +11,7 @@ from common.analysis.judging.row_checks import failed_checks
 from common.analysis.judging.run_checks import Check
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import MIN_VALUES, Median
-from common.content import NOTHING, WITHHELD, Cell, Line, Mark, Message, Table, columns, message, not_available
+from common.content import NOTHING, WITHHELD, Cell, CheckMark, Line, Message, Table, columns, message, not_available
 
 MAX_LINES = 60
 
@@ -117,13 +117,13 @@ def speed_cell(row: Row, doubts: list[Check] | None = None) -> Cell:
     return estimate_cell(row.rate, row.rate_form, marks=marks)
 
 
-def ratio_cell(quotient: Estimate, form: str, *notes: Message, marks: Sequence[Mark] = ()) -> Cell:
+def ratio_cell(quotient: Estimate, form: str, *notes: Message, marks: Sequence[CheckMark] = ()) -> Cell:
     """A ratio between rows, which has an interval where both have runs enough."""
     return estimate_cell(quotient, form, *notes, marks=marks, without="too_few_runs")
 
 
 def estimate_cell(
-    estimate: Estimate, form: str, *notes: Message, marks: Sequence[Mark] = (), without: str = "fewer_than_4"
+    estimate: Estimate, form: str, *notes: Message, marks: Sequence[CheckMark] = (), without: str = "fewer_than_4"
 ) -> Cell:
     """An estimate with its 95 % interval, or why it has none."""
     missing = () if estimate.interval else (message(f"interval.{without}"),)

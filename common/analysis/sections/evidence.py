@@ -7,7 +7,7 @@ from typing import Literal
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.proposals import training_command
 from common.analysis.sections.report import Report
-from common.content import Commands, Inline, Lines, Message, Paragraph, Point, Section, Table, fold, message
+from common.content import Commands, Inline, Lines, Message, Paragraph, Point, Section, Table, details, message
 from common.records import METHODS, LaunchTimes, Method, Probes, Record
 
 PROBE = "python 01_environment_check.py"
@@ -65,9 +65,9 @@ class Checkpoint:
                 seen.update(commands)
         contents: list = [Lines(points, "proofs")]
         # Questions come first, and figures are folded: a reader says what to expect before seeing them.
-        contents += [fold(question, *(Paragraph([line]) for line in answer)) for question, answer in self.quizzes]
+        contents += [details(question, *(Paragraph([line]) for line in answer)) for question, answer in self.quizzes]
         if self.figures or self.table:
-            contents.append(fold(message("page.own_figures"), Lines(self.figures, "own"), self.table))
+            contents.append(details(message("page.own_figures"), Lines(self.figures, "own"), self.table))
         if to_run:
             contents += [Paragraph([Inline(message("page.to_run"))], "command"), *to_run]
         return Section(title=(name, Inline(progress, outcome=colour)), contents=contents, style="checkpoint")

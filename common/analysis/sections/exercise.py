@@ -12,7 +12,7 @@ from common.analysis.sections.checkpoints import alone, choice, difference, opti
 from common.analysis.sections.comparison import estimate_cell, ratio_cell
 from common.analysis.sections.evidence import Checkpoint, Evidence
 from common.analysis.sections.report import Report
-from common.content import NOTHING, Cell, Column, Line, Lines, Paragraph, Section, Table, lead, not_available
+from common.content import NOTHING, Cell, Column, Line, Lines, Paragraph, Section, Table, not_available, opening
 from common.messages import message
 from common.records import Method
 
@@ -42,7 +42,7 @@ ROWS = (
 def exercise_sections(report: Report) -> list[Section]:
     """The checkpoints, where there is a run, and the published table."""
     parts = [checkpoint.section(number) for number, checkpoint in enumerate(five_checkpoints(report), start=1)]
-    contents = [lead(message("page.checkpoints_lead")), *parts]
+    contents = [opening(message("page.checkpoints_lead")), *parts]
     checkpoints = Section("checkpoints", message("page.checkpoints"), contents, style="group")
     return [*([checkpoints] if parts else []), published_section([results.group for results in report.groups])]
 
@@ -74,7 +74,7 @@ def published_section(groups: Sequence[Group]) -> Section:
             differs.append(message("published.one_device", ratio=ratio, device=record.world.device_model,
                                    precision=record.config.precision))  # fmt: skip
     contents = [
-        lead(message("page.published_lead")),
+        opening(message("page.published_lead")),
         Table("published", shown, lines),
         Lines(differs) if differs else None,
         Paragraph([message("page.published_care")]),

@@ -18,7 +18,19 @@ from common.analysis.sections.comparison import group_table, group_title, images
 from common.analysis.sections.other_sections import unequal_terms
 from common.analysis.sections.prediction import prediction_advice, prediction_section
 from common.analysis.sections.row_tables import accuracy_table, expert_tables, memory_table, new_thread_section
-from common.content import Commands, Figure, Inline, Lines, Pairs, Paragraph, Section, fold, hint, lead, sheet
+from common.content import (
+    Commands,
+    Figure,
+    Inline,
+    Lines,
+    Pairs,
+    Paragraph,
+    Section,
+    details,
+    opening,
+    small,
+    with_title,
+)
 from common.messages import message
 
 MAX_GROUPS_IN_FULL = 4
@@ -66,33 +78,33 @@ def group_section(results: GroupResults) -> Section:
     more_figures = Section(style="figures", contents=[Figure(f"group{number}_{name}") for name in figures])
     differences, has_few_runs = unequal_terms(group), any(row.missing_runs for row in group.rows)
     options = options_table(results.effects, f"{place}-checks")
-    tried = [sheet(options), Figure(f"group{number}_options", is_titled=False)]
+    tried = [with_title(options), Figure(f"group{number}_options", is_titled=False)]
     link = Inline(message("line.head", text=message("column.options")), "ddp-options")
     # Where all rows have as many devices, weak and strong scaling mean the same.
     meaning = message(f"scaling.{group.scaling}" if group.scales else "nothing")
     to_do = [(Inline(one.what), *filter(None, (one.how, one.because))) for one in results.advice]
     contents = [
-        lead(meaning, images_of(group), Inline(message("page.group", number=number), "group")),
+        opening(meaning, images_of(group), Inline(message("page.group", number=number), "group")),
         in_brief(table),
-        hint(message("page.rows_left_out", count=table.left_out)) if table.left_out else None,
-        hint(message("page.few_runs"), Inline(message("page.interval"), "interval")) if has_few_runs else None,
+        small(message("page.rows_left_out", count=table.left_out)) if table.left_out else None,
+        small(message("page.few_runs"), Inline(message("page.interval"), "interval")) if has_few_runs else None,
         Lines(verdicts[:MAX_VERDICTS], "verdicts") if verdicts else None,
         Section(title=message("page.differs"), contents=[Lines(differences)], style="note") if differences else None,
-        *([_why(results), *new_thread_section(group)] if in_full
-          else [hint(message("page.groups_in_full", count=MAX_GROUPS_IN_FULL))]),
+        *([_why_section(results), *new_thread_section(group)] if in_full
+          else [small(message("page.groups_in_full", count=MAX_GROUPS_IN_FULL))]),
         Section(contents=[Section(style="options", contents=tried) if results.effects else None,
-                          *(hint(link, line) for line in without_default(group))]),
-        fold(message("console.recommendations"), Lines(to_do), hint(message("page.rules"))) if to_do else None,
-        fold(message("page.with_intervals"), table, None if group.on_gpu else hint(message("page.process_memory"))),
+                          *(small(link, line) for line in without_default(group))]),
+        details(message("console.recommendations"), Lines(to_do), small(message("page.rules"))) if to_do else None,
+        details(message("page.with_intervals"), table, None if group.on_gpu else small(message("page.process_memory"))),
         prediction_section(results.prediction) if results.prediction else None,
-        fold(message("page.more_figures"), more_figures) if in_full else None,
+        details(message("page.more_figures"), more_figures) if in_full else None,
         checks_section(group.rows[:MAX_ROWS], place),
         Section(title=message("page.details"), contents=_details(group, in_full)),
     ]  # fmt: skip
     return Section(place, group_title(group), contents, short=group_title(group, short=True), style="group")
 
 
-def _why(results: GroupResults) -> Section:
+def _why_section(results: GroupResults) -> Section:
     """The figure of a step; below it, folded, its phases, and all of it in words."""
     group, figures = results.group, f"group{results.number}"
     notes: list = [message("note.profile", row=row.name, note=run.profile_note)
@@ -103,10 +115,10 @@ def _why(results: GroupResults) -> Section:
         lines = [*map(sentence_of, results.breakdowns), *reasons(group), *notes]
         shown: list = [Figure(f"{figures}_steps", is_titled=False)]
         if results.breakdowns:
-            shown = [Figure(f"{figures}_breakdown", is_titled=False), fold(message("page.phases"), *shown)]
-        contents = [*shown, fold(message("page.in_words"), Lines(lines, "verdicts"))]
+            shown = [Figure(f"{figures}_breakdown", is_titled=False), details(message("page.phases"), *shown)]
+        contents = [*shown, details(message("page.in_words"), Lines(lines, "verdicts"))]
     else:
-        contents = [hint(message("page.no_profile")), *(Paragraph([note]) for note in notes)]
+        contents = [small(message("page.no_profile")), *(Paragraph([note]) for note in notes)]
     return Section(title=message("page.why_steps"), contents=contents)
 
 
@@ -121,7 +133,7 @@ def _details(group: Group, in_full: bool) -> list[Section | None]:
                 if name not in absent and value != "unknown"]  # fmt: skip
     runs = [run for row in group.rows for run in row.runs]
     older = sum(bool(run.times and run.times.steps_left_out) for run in runs)
-    loader = hint(message("page.loader_anew", runs=older, of=len(runs))) if older else None
+    loader = small(message("page.loader_anew", runs=older, of=len(runs))) if older else None
     devices = message("page.memory_of_every_device" if group.on_gpu else "page.memory_of_every_process")
     commands = []
     for row in group.rows[:MAX_ROWS]:
@@ -129,11 +141,11 @@ def _details(group: Group, in_full: bool) -> list[Section | None]:
             heading = message("page.commands_of", row=row.name, count=count) if count > 1 else row.name
             commands.append(Commands([command], heading, row.method))
     return [
-        fold(devices, memory) if memory.lines else None,
-        fold(message("page.accuracy"), sheet(accuracy)) if accuracy.lines else None,
-        fold(message("page.experts"), *map(sheet, tables)) if tables else None,
-        fold(message("page.wrapper_commands"), hint(message("page.wrapper_hint")), Commands(of_wrapper))
+        details(devices, memory) if memory.lines else None,
+        details(message("page.accuracy"), with_title(accuracy)) if accuracy.lines else None,
+        details(message("page.experts"), *map(with_title, tables)) if tables else None,
+        details(message("page.wrapper_commands"), small(message("page.wrapper_hint")), Commands(of_wrapper))
         if of_wrapper else None,
-        fold(message("page.configuration"), loader, Pairs(settings)),
-        fold(message("page.commands"), *commands),
+        details(message("page.configuration"), loader, Pairs(settings)),
+        details(message("page.commands"), *commands),
     ]  # fmt: skip

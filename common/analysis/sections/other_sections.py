@@ -19,10 +19,10 @@ from common.content import (
     Section,
     Table,
     columns,
-    fold,
-    hint,
-    lead,
-    sheet,
+    details,
+    opening,
+    small,
+    with_title,
 )
 from common.messages import Message, message
 from common.records import Environment, EnvironmentRecord, FaultRecord, machine_of
@@ -60,7 +60,7 @@ def separate_section(groups: Mapping[int, Group]) -> Section | None:
                    for value, numbers in by_value.items()}  # fmt: skip
             lines.append(_difference(fact, who))
     brief = [message("console.not_compared", difference=line) for line in lines]
-    contents = [lead(message("page.separate_lead")), Lines(lines)]
+    contents = [opening(message("page.separate_lead")), Lines(lines)]
     return Section("separate", message("page.separate"), contents, brief=brief, colour="default") if lines else None
 
 
@@ -128,10 +128,10 @@ def faults_section(records: Sequence[FaultRecord]) -> Section | None:
         commands += [Commands([record.command], title), Commands([record.cure_command])]
     shown = columns(*(f"fault{part}:faults" for part in ("", "_named", "_cure", "_outcome")))
     contents = [
-        lead(solved_faults(records), message("page.faults_lead")),
+        opening(solved_faults(records), message("page.faults_lead")),
         Table("faults", shown, lines, style="checks faults") if lines else None,
         Section(title=message("page.commands"), contents=commands, is_folded=True) if commands else None,
-        hint(*needs) if needs else None,
+        small(*needs) if needs else None,
     ]
     short = message("page.faults_short")
     return Section("faults-caused", message("page.faults"), contents, short=short) if records else None
@@ -139,22 +139,22 @@ def faults_section(records: Sequence[FaultRecord]) -> Section | None:
 
 def machine_section(folder: Folder) -> Section:
     """Each machine, and what step 01 found."""
-    contents: list = [fold(message("page.machine_facts"), *map(Pairs, machines(folder)))]
+    contents: list = [details(message("page.machine_facts"), *map(Pairs, machines(folder)))]
     if record := folder.environment:
-        contents.append(fold(message("page.step_01"), Pairs(step_01_facts(record)), record))
+        contents.append(details(message("page.step_01"), Pairs(step_01_facts(record)), record))
     else:
-        contents.append(hint(message("page.no_step_01")))
+        contents.append(small(message("page.no_step_01")))
     return Section("machine", message("page.machine"), contents)
 
 
 def parts_section(record: EnvironmentRecord) -> Section:
     """All that one record's probes have to show."""
     missing = not_measured(record.probes)
-    shown = [Figure("machine_all_reduce"), *map(sheet, probe_tables(record.probes))]
+    shown = [Figure("machine_all_reduce"), *map(with_title, probe_tables(record.probes))]
     contents = [
-        lead(message("page.parts_lead", host=record.environment.hostname)),
-        fold(message("page.parts_tables"), Section(style="balanced", contents=shown)),
-        hint(message("page.not_measured", parts=missing)) if missing else None,
+        opening(message("page.parts_lead", host=record.environment.hostname)),
+        details(message("page.parts_tables"), Section(style="balanced", contents=shown)),
+        small(message("page.not_measured", parts=missing)) if missing else None,
     ]
     return Section("parts", message("page.parts"), contents, style="group")
 

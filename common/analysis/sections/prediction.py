@@ -8,7 +8,7 @@ from common.analysis.judging.advice import Advice
 from common.analysis.predicting.forecast import GroupForecast
 from common.analysis.predicting.inputs import MAX_DEVICES, Question
 from common.analysis.predicting.parallel_steps import ddp_efficiency, slowest_useful_link
-from common.content import NOTHING, Cell, Line, Message, Section, Table, columns, fold, hint, message
+from common.content import NOTHING, Cell, Line, Message, Section, Table, columns, details, message, small
 
 MAX_ERROR = 0.05
 """A prediction of DDP that is further off is no ground for advice."""
@@ -19,7 +19,9 @@ WORTH_SAYING = 0.01
 def prediction_section(predicted: GroupForecast) -> Section:
     """The table, and what a prediction lacks here."""
     table = prediction_table(predicted)
-    return Section(contents=[fold(table.heading, table, *map(hint, prediction_notes(predicted)))], style="foresight")
+    return Section(
+        contents=[details(table.heading, table, *map(small, prediction_notes(predicted)))], style="foresight"
+    )
 
 
 def prediction_advice(group: Group, question: Question, predicted: GroupForecast) -> Iterator[Advice]:

@@ -81,14 +81,14 @@ def test_every_message_that_is_named_in_full_has_a_sentence():
 
 
 def reasons_of_checks() -> set[str]:
-    """`check.<id>.<reason>` of every `doubt(id, outcome, reason)` and `warning_if(is_wrong, id, reason)`; a reason that
-    is a name may be each text that its function assigns to it."""
+    """`check.<id>.<reason>` of every `not_passed(id, outcome, reason)` and `warning_if(is_wrong, id, reason)`; a reason
+    that is a name may be each text that its function assigns to it."""
     ids = set()
     for path in (ANALYSIS / "judging").glob("*_checks.py"):
         for function in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)):
             nodes = list(ast.walk(function))
             for call in nodes:
-                place = {"doubt": 0, "warning_if": 1}.get(getattr(getattr(call, "func", None), "id", ""))
+                place = {"not_passed": 0, "warning_if": 1}.get(getattr(getattr(call, "func", None), "id", ""))
                 if place is None or not isinstance(call.args[place], ast.Constant):
                     continue
                 given = [call.args[2]]

@@ -11,24 +11,24 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from common.command_line import turns
+from common.command_line import machine_queue
 
 # Arguments: folder of the tickets, file to write to, name, seconds of its turn, user (0: as it was started).
 PROGRAM = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by all that a shell starts in the background
 sys.path.insert(0, {root!r})
-from common.command_line import turns
-turns.POLL_SECONDS = 0.02
+from common.command_line import machine_queue
+machine_queue.POLL_SECONDS = 0.02
 folder, log, name, seconds, user = sys.argv[1:]
-turns.getpass.getuser = lambda: name
+machine_queue.getpass.getuser = lambda: name
 def write(text):
     with open(log, "a") as file:
         file.write(text + "\\n")
 if int(user):
     os.setgid(int(user))
     os.setuid(int(user))
-with turns.taking_turns("make lab", folder, lambda text: write(name + ": " + text)):
+with machine_queue.taking_turns("make lab", folder, lambda text: write(name + ": " + text)):
     write(name + " begins")
     time.sleep(float(seconds))
     write(name + " ends")
@@ -118,27 +118,27 @@ def test_users_wait_for_each_other(queue):
 def test_no_does_not_wait(queue):
     queue.start("anna", 600, until=BEGINS)
     said: list[str] = []
-    with turns.taking_turns("make lab", "no", said.append):
+    with machine_queue.taking_turns("make lab", "no", said.append):
         assert said == []
 
 
 def test_where_no_queue_can_be_kept_nobody_waits_and_a_line_says_so(tmp_path):
     (tmp_path / "file").touch()
     said: list[str] = []
-    with turns.taking_turns("make lab", str(tmp_path / "file"), said.append):
+    with machine_queue.taking_turns("make lab", str(tmp_path / "file"), said.append):
         said.append("measures")
     line = f"No queue can be kept in {tmp_path}/file (Not a directory): nobody waits for others who measure here."
     assert said == [line, "measures"]
 
 
 def test_a_folder_that_stays_locked_holds_nobody_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(turns, "DOOR_WORD_SECONDS", 0.1)
-    monkeypatch.setattr(turns, "DOOR_SECONDS", 0.5)
+    monkeypatch.setattr(machine_queue, "DOOR_WORD_SECONDS", 0.1)
+    monkeypatch.setattr(machine_queue, "DOOR_SECONDS", 0.5)
     said: list[str] = []
     door = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(door, fcntl.LOCK_EX)
     try:
-        with turns.taking_turns("make lab", str(tmp_path), said.append):
+        with machine_queue.taking_turns("make lab", str(tmp_path), said.append):
             said.append("measures")
     finally:
         os.close(door)
@@ -153,14 +153,14 @@ def test_a_folder_that_stays_locked_holds_nobody_up(tmp_path, monkeypatch):
 def test_a_folder_that_is_locked_for_a_moment_is_waited_for(tmp_path, monkeypatch):
     door = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(door, fcntl.LOCK_EX)
-    monkeypatch.setattr(turns.time, "sleep", lambda seconds: os.close(door))
-    with turns.taking_turns("make lab", str(tmp_path), pytest.fail):
+    monkeypatch.setattr(machine_queue.time, "sleep", lambda seconds: os.close(door))
+    with machine_queue.taking_turns("make lab", str(tmp_path), pytest.fail):
         assert [ticket.name for ticket in tmp_path.iterdir()] == ["1"]
 
 
 def test_only_the_own_ticket_is_removed(tmp_path):
     """Another campaign has its number, once somebody has emptied the folder."""
-    with turns.taking_turns("make lab", str(tmp_path), pytest.fail):
+    with machine_queue.taking_turns("make lab", str(tmp_path), pytest.fail):
         (ticket,) = tmp_path.iterdir()
         ticket.unlink()
         ticket.write_text("another's")
@@ -168,28 +168,28 @@ def test_only_the_own_ticket_is_removed(tmp_path):
 
 
 def test_what_a_campaign_starts_is_part_of_its_turn(tmp_path, monkeypatch):
-    monkeypatch.setenv(turns.VARIABLE, str(tmp_path / "queue"))
+    monkeypatch.setenv(machine_queue.VARIABLE, str(tmp_path / "queue"))
     with (
-        turns.taking_turns("make lab", turns.queue_folder(), pytest.fail),
-        turns.taking_turns("05", turns.queue_folder(), pytest.fail),
+        machine_queue.taking_turns("make lab", machine_queue.queue_folder(), pytest.fail),
+        machine_queue.taking_turns("05", machine_queue.queue_folder(), pytest.fail),
     ):
-        assert turns.queue_folder() == "no"
-    assert turns.queue_folder() == str(tmp_path / "queue")
+        assert machine_queue.queue_folder() == "no"
+    assert machine_queue.queue_folder() == str(tmp_path / "queue")
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"who": "\\u001b[31m"}', b"\xff" * 5000])
 def test_a_ticket_that_anybody_wrote_breaks_no_line(tmp_path, text):
-    with turns.taking_turns("make lab", str(tmp_path), pytest.fail):
+    with machine_queue.taking_turns("make lab", str(tmp_path), pytest.fail):
         (ticket,) = tmp_path.iterdir()
         ticket.write_bytes(text)
-        holder = turns._holder(ticket)
+        holder = machine_queue._holder(ticket)
         assert holder.who in ("somebody", "\N{REPLACEMENT CHARACTER}[31m")
 
 
 @pytest.mark.parametrize("who", ['""', "null", "[]"])
 def test_a_ticket_without_a_name_still_says_what_runs(tmp_path, who):
-    with turns.taking_turns("make lab", str(tmp_path), pytest.fail):
+    with machine_queue.taking_turns("make lab", str(tmp_path), pytest.fail):
         (ticket,) = tmp_path.iterdir()
         ticket.write_text(f'{{"who": {who}, "what": "make \\udcff"}}')
-        holder = turns._holder(ticket)
+        holder = machine_queue._holder(ticket)
         assert (holder.who, holder.what) == ("somebody", "make \N{REPLACEMENT CHARACTER}")
