@@ -91,6 +91,11 @@ class Table:
         return self.title or message(f"table.{self.id}")
 
     @property
+    def with_title(self) -> "Section":
+        """The table under its title."""
+        return Section(title=self.heading, contents=[self])
+
+    @property
     def use(self) -> Message:
         """What the figures of step 01 are good for."""
         return message(f"table_use.{self.id}")
@@ -191,11 +196,6 @@ def columns(*names: str) -> list[Column]:
         id, _, of = column.partition(".")
         shown.append(Column(id, anchor or id.replace("_", "-"), of))
     return shown
-
-
-def with_title(table: Table) -> Section:
-    """A table under its title."""
-    return Section(title=table.heading, contents=[table])
 
 
 def small(*parts: Any) -> Paragraph:

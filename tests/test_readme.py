@@ -76,6 +76,14 @@ def test_a_step_fits_on_a_screen(script):
     assert 40 <= len((ROOT / script).read_text().splitlines()) <= 96
 
 
+def test_the_way_of_a_steps_time_to_the_page_is_of_functions_that_there_are():
+    _, _, way = (ROOT / "docs" / "measurement.md").read_text().partition("**From a step to the page**")
+    functions = re.findall(r"`(?:\w+\.)?(\w+)`", way.partition("\n\n")[0])
+    source = "\n".join(path.read_text() for path in (ROOT / "common").rglob("*.py"))
+    assert len(functions) == 15
+    assert [name for name in functions if not re.search(rf"def {name}\(", source)] == []
+
+
 def test_every_path_in_the_documents_exists():
     for document in [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]:
         for path in re.findall(

@@ -11,7 +11,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import row_and_settings, runs_note, speed_cell
 from common.analysis.statistics.estimates import LEAST, MOST
-from common.content import Cell, Line, Lines, Message, Section, Table, columns, message, opening, with_title
+from common.content import Cell, Line, Lines, Message, Section, Table, columns, message, opening
 
 MAX_LINES, MAX_NAMED = 60, 6
 
@@ -25,7 +25,7 @@ def before_after_section(both: BeforeAfter, before: Path, after: Path) -> Sectio
                   left_out=len(both.matches) - len(lines))  # fmt: skip
     differences, others = _differences(both), _others(both)
     heading = opening(message("before_after.lead", before=str(before), after=str(after)))
-    contents = [heading, Lines(differences), with_title(table), Lines(others) if others else None]
+    contents = [heading, Lines(differences), table.with_title, Lines(others) if others else None]
     brief = [*differences, *map(_in_brief, both.matches), *others]
     return Section("before-after", message("page.before_after"), contents, style="group", brief=brief)
 

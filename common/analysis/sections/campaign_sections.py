@@ -15,7 +15,7 @@ from common.analysis.judging.verdicts import rate_of
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import estimate_cell, ratio_cell, runs_note, speed_cell, unusual_parts
 from common.analysis.statistics.estimates import Estimate
-from common.content import NOTHING, Cell, Column, Commands, Figure, Line, Lines, Section, Table, columns, with_title
+from common.content import NOTHING, Cell, Column, Commands, Figure, Line, Lines, Section, Table, columns
 from common.messages import Message, message
 from common.records import METHODS, Method
 
@@ -98,7 +98,7 @@ def crossover_section(number: int, series: BatchSeries) -> Section:
     key = series.key
     title = message("batches.title", model=key["model"], parts=unusual_parts(key), device=key["device_model"])
     figures = [Figure(f"batches{number}_batches_{name}") for name in ("throughput", "speed_up")]
-    table = with_title(_batches_table(series, ratios))
+    table = _batches_table(series, ratios).with_title
     shown = [Lines(lines, "verdicts"), Section(style="figures", contents=figures), table]
     return Section(f"batches-{number}", title, shown, message("table.batches"), "group batches", brief=lines)
 

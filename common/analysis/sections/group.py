@@ -18,19 +18,7 @@ from common.analysis.sections.comparison import group_table, group_title, images
 from common.analysis.sections.other_sections import unequal_terms
 from common.analysis.sections.prediction import prediction_advice, prediction_section
 from common.analysis.sections.row_tables import accuracy_table, expert_tables, memory_table, new_thread_section
-from common.content import (
-    Commands,
-    Figure,
-    Inline,
-    Lines,
-    Pairs,
-    Paragraph,
-    Section,
-    details,
-    opening,
-    small,
-    with_title,
-)
+from common.content import Commands, Figure, Inline, Lines, Pairs, Paragraph, Section, details, opening, small
 from common.messages import message
 
 MAX_GROUPS_IN_FULL = 4
@@ -78,7 +66,7 @@ def group_section(results: GroupResults) -> Section:
     more_figures = Section(style="figures", contents=[Figure(f"group{number}_{name}") for name in figures])
     differences, has_few_runs = unequal_terms(group), any(row.missing_runs for row in group.rows)
     options = options_table(results.effects, f"{place}-checks")
-    tried = [with_title(options), Figure(f"group{number}_options", is_titled=False)]
+    tried = [options.with_title, Figure(f"group{number}_options", is_titled=False)]
     link = Inline(message("line.head", text=message("column.options")), "ddp-options")
     # Where all rows have as many devices, weak and strong scaling mean the same.
     meaning = message(f"scaling.{group.scaling}" if group.scales else "nothing")
@@ -142,8 +130,8 @@ def _details(group: Group, in_full: bool) -> list[Section | None]:
             commands.append(Commands([command], heading, row.method))
     return [
         details(devices, memory) if memory.lines else None,
-        details(message("page.accuracy"), with_title(accuracy)) if accuracy.lines else None,
-        details(message("page.experts"), *map(with_title, tables)) if tables else None,
+        details(message("page.accuracy"), accuracy.with_title) if accuracy.lines else None,
+        details(message("page.experts"), *(table.with_title for table in tables)) if tables else None,
         details(message("page.wrapper_commands"), small(message("page.wrapper_hint")), Commands(of_wrapper))
         if of_wrapper else None,
         details(message("page.configuration"), loader, Pairs(settings)),

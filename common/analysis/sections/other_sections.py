@@ -22,7 +22,6 @@ from common.content import (
     details,
     opening,
     small,
-    with_title,
 )
 from common.messages import Message, message
 from common.records import Environment, EnvironmentRecord, FaultRecord, machine_of
@@ -150,7 +149,7 @@ def machine_section(folder: Folder) -> Section:
 def parts_section(record: EnvironmentRecord) -> Section:
     """All that one record's probes have to show."""
     missing = not_measured(record.probes)
-    shown = [Figure("machine_all_reduce"), *map(with_title, probe_tables(record.probes))]
+    shown = [Figure("machine_all_reduce"), *(table.with_title for table in probe_tables(record.probes))]
     contents = [
         opening(message("page.parts_lead", host=record.environment.hostname)),
         details(message("page.parts_tables"), Section(style="balanced", contents=shown)),

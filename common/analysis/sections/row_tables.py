@@ -12,19 +12,7 @@ from common.analysis.comparing.utilisation import attainable_rate, exchange_seco
 from common.analysis.judging.reasons import new_thread_lines
 from common.analysis.reading.step_profile import PHASES
 from common.analysis.sections.comparison import estimate_cell, median_cell
-from common.content import (
-    NOTHING,
-    WITHHELD,
-    Cell,
-    Line,
-    Lines,
-    Section,
-    Table,
-    columns,
-    details,
-    not_available,
-    with_title,
-)
+from common.content import NOTHING, WITHHELD, Cell, Line, Lines, Section, Table, columns, details, not_available
 from common.messages import Message, message
 from common.records import FORWARD_THREADS, METHODS, LayerTimes
 
@@ -169,7 +157,7 @@ def new_thread_section(group: Group) -> list[Section]:
     if row is None:
         return []
     table = layers_table(row)
-    layers = [details(message("page.new_thread_layers"), with_title(table))] if table.lines else []
+    layers = [details(message("page.new_thread_layers"), table.with_title)] if table.lines else []
     return [Section(title=message("page.new_thread"), contents=[Lines(new_thread_lines(row), "verdicts"), *layers])]
 
 
