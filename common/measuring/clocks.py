@@ -84,7 +84,7 @@ class StepClock:
             after_step(step)
         self.settle()
         host = perf_counter() - started - self._pauses
-        host -= sum(seconds_between(*ends_of_wait) for ends_of_wait in self._held_up)
+        host -= sum(seconds_between(*pair) for pair in self._held_up)
         self.times = EpochTimes([seconds_between(*pair) for pair in ends], data_waits, host, self._pauses)
 
     @contextmanager

@@ -181,7 +181,7 @@ def _groups(pooled: Sequence[Row], scaling: Scaling) -> list[Group]:
     since a row's baseline and name are those of its group."""
     groups = grouped(map(replace, pooled), lambda row: tuple(group_key(row.record, scaling).values()))
     for rows in groups.values():
-        _compare_with_one_device(rows)
+        _compare_with_one_device(rows)  # first: it decides which rows are valid
         link_default_options(rows)
         rows.sort(key=lambda row: (row.devices > 1, row.devices, method_order(row.method), row.record.world.nodes,
                                    row.default_options_row is not None, row.record.started_at))  # fmt: skip
