@@ -30,7 +30,7 @@ from lessons.fault_lab.acts import Ended, run
 from lessons.fault_lab.fault import Fault, all_faults, missing
 
 MAX_LINES, MAX_LETTERS = 6, 400
-TWO_LINES = re.compile(r"(?m)^(• .*)\n(?=[^•\s])")
+TWO_LINES = re.compile(r"(?m)^(• .*?) *\n(?=[^•\s])")
 """Step 05 breaks its sentences at the console's width: what does not begin one belongs to the line before."""
 
 

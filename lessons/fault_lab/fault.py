@@ -98,7 +98,11 @@ class Fault:
 
     def for_this_machine(self) -> Self:
         """The same, as it is caused here."""
-        return replace(self, **self.on_gpus) if self.on_gpus and gpus() else self
+        here = replace(self, **self.on_gpus) if gpus() else self
+        if gpus() == 1:  # DP's two replicas share it
+            start, cured = (command.replace("--gpus 0,1", "--gpus 0,0") for command in (here.start, here.cured))
+            here = replace(here, start=start, cured=cured)
+        return here
 
 
 @cache

@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 
+from common.console.run_lines import LOSS_IS_LOST
 from common.records import FaultNeed
 from common.sentences import sentences
 from lessons.fault_lab import fault
@@ -49,3 +50,15 @@ def test_on_gpus_others_are_run(monkeypatch):
     changed = {name for one in FAULTS.values() for name in one.on_gpus}
     assert changed == {"start", "cured", "named", "needs"}
     assert FAULTS["nan_loss"].for_this_machine() == FAULTS["nan_loss"]
+
+
+@pytest.mark.parametrize(("count", "replicas"), [(0, "0,1"), (1, "0,0"), (2, "0,1")])
+def test_two_replicas_share_the_only_gpu(monkeypatch, count, replicas):
+    monkeypatch.setattr(fault, "gpus", lambda: count)
+    one = FAULTS["batchnorm_one_sample"].for_this_machine()
+    assert f"--gpus {replicas} " in one.start
+    assert f"--gpus {replicas} " in one.cured
+
+
+def test_the_sentence_of_a_lost_loss_names_it():
+    assert re.search(FAULTS["nan_loss"].named, LOSS_IS_LOST.text)
