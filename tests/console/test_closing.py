@@ -1,6 +1,5 @@
 """The last lines of a run."""
 
-from pathlib import Path
 
 import pytest
 from analysis.factories import make_record
