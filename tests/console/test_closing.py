@@ -1,6 +1,5 @@
 """The last lines of a run."""
 
-
 import pytest
 from analysis.factories import make_record
 
