@@ -21,7 +21,7 @@ from common.examining.timed_steps import Experiment, orders_of_rounds, timed
 from common.machine.devices import LocalDevices
 from common.measuring.clocks import Mark, mark, seconds_between
 from common.records import FORWARD_THREADS, ForwardThread, Gradients, LayerTimes, ThreadsOfForward
-from common.training.batch import map_tensors
+from common.training.batch import Batch, map_tensors, tensors_of
 from common.training.data_parallel import DeviceThreads
 from common.training.training import Training
 
@@ -124,7 +124,25 @@ def measure_for_prediction(experiment: Experiment) -> dict[str, Any]:
         began = perf_counter()
         make()
         seconds.append(round(perf_counter() - began, 7))
-    return {"gradients": gradients, "different_convolutions": len(shapes), "replicate_seconds": seconds[1:]}
+    return {
+        "gradients": gradients,
+        "different_convolutions": len(shapes),
+        "replicate_seconds": seconds[1:],
+        "gathered_bytes": sum(gathered_bytes(experiment.training, batch) for batch in experiment.batches),
+    }
+
+
+def gathered_bytes(training: Training, batch: Batch) -> int:
+    """Of the outputs of a forward pass, and of the gradients that the loss sends back to them."""
+    inputs, targets = batch.to(training.device)
+    with torch.no_grad():
+        outputs = training.model(inputs)
+    # As gathered: the loss sees tensors that have not come about on this device.
+    outputs = map_tensors(lambda tensor: tensor.requires_grad_(tensor.is_floating_point()), outputs)
+    gathered = tensors_of(outputs)
+    trained = [tensor for tensor in gathered if tensor.requires_grad]
+    back = torch.autograd.grad(training.loss(outputs, targets), trained, allow_unused=True)
+    return sum(tensor.nbytes for tensor in (*gathered, *back) if tensor is not None)
 
 
 def _gradients(training: Training, devices: LocalDevices) -> Gradients:

@@ -197,11 +197,14 @@ class ProfileRecord(RecordModel):
     bytes_moved: dict[PhaseName, Count] = {}
     """Between devices, in one step, by the phase that moves them; `exchange`: the gradients that one rank gives."""
     gradients: Gradients | None = None
-    """One device alone has this and the next two: what a prediction for several devices starts from."""
+    """One device alone has this and the next three: what a prediction for several devices starts from."""
     replicate_seconds: Times = []
     """The host's time to make one replica of the model, as DataParallel makes one for each device in each step."""
     different_convolutions: Count | None = None
     """In a forward pass, by shape: what a new thread has to plan anew."""
+    gathered_bytes: Count | None = None
+    """What DataParallel would bring from a replica of this batch to device 0 in a step: outputs, and their gradients
+    back, as far as the loss uses them."""
     threads_of_forward: ThreadsOfForward | None = None
     """One device alone, unless it is compiled."""
     replicated_steps: StepsInRounds | None = None

@@ -30,7 +30,7 @@ from lessons.fault_lab.acts import Ended, run
 from lessons.fault_lab.fault import Fault, all_faults, missing
 
 MAX_LINES, MAX_LETTERS = 6, 400
-TWO_LINES = re.compile(r"(?m)^(• .*)\n(?=[^•\s])")
+TWO_LINES = re.compile(r"(?m)^(• .*?) *\n(?=[^•\s])")
 """Step 05 breaks its sentences at the console's width: what does not begin one belongs to the line before."""
 
 
@@ -63,7 +63,7 @@ class FaultLab:
 
     def __init__(self, faults: Sequence[Fault], results: Path, words: Sentences) -> None:
         self._faults, self._folder, self._words = faults, results / "faults", words
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(highlight=False, emoji=False, soft_wrap=True)
         self._cures: dict[tuple, tuple[Ended, bool]] = {}
         """Cures that have been run, and whether their record is complete: several faults have the same one."""
 

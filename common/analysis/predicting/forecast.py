@@ -49,7 +49,9 @@ class Forecast:
         each = record.bytes_per_sample
         if each is None:  # an older record: images of one byte a colour
             each = 3 * record.config.image_size**2
-        return peak + (self.devices - 1) * record.config.per_device_batch_size * each  # device 0 holds all samples
+        # Device 0 holds all samples, and all outputs and their gradients, which one device has for its own.
+        gathered = self.basis.row.profile.gathered_bytes or 0
+        return peak + (self.devices - 1) * (record.config.per_device_batch_size * each + gathered)
 
     @property
     def throughput(self) -> float:
@@ -122,6 +124,9 @@ def forecast(group: Group, question: Question) -> GroupForecast | None:
     per_node = question.per_node if question.between else MAX_DEVICES
     network = Network(within, question.between, per_node) if within else None
     cores = MAX_DEVICES if on_gpu else basis.row.record.environment.alike_cores
+    most_of_dp = cores  # the devices of one machine; cores have no link
+    if asks_for_links:
+        most_of_dp = MAX_GPUS_IN_A_MACHINE if on_gpu and not question.between else 0
     measured = {row.devices for row in group.main_rows if row.devices > 1 and row.true_devices}
     by_default = measured.union(count for count in DEFAULT_COUNTS if count <= cores)
     for devices in question.counts or sorted(by_default):
@@ -132,11 +137,13 @@ def forecast(group: Group, question: Question) -> GroupForecast | None:
             run = None if question.link and nodes == 1 else _measured(group, "ddp", devices, nodes)
             step = ddp_step(basis, network, devices)
             forecasts.append(Forecast(basis, "ddp", devices, step, source, nodes, network.is_measured(devices), run))
-        is_here = 1 < devices <= cores and not asks_for_links
-        if is_here and (step := dp_step(basis, devices)):
-            source = message("forecast.on_replicas" if on_gpu else "forecast.on_replicas_emulated")
-            run = _measured(group, "dp", devices, 1)
-            forecasts.append(Forecast(basis, "dp", devices, step, source, measured=run))
+        if 1 < devices <= most_of_dp and (step := dp_step(basis, devices, question.link)):
+            if link := question.link:
+                source, run = message("forecast.on_replicas_and_link", link=link.name), None
+            else:
+                source = message("forecast.on_replicas" if on_gpu else "forecast.on_replicas_emulated")
+                run = _measured(group, "dp", devices, 1)
+            forecasts.append(Forecast(basis, "dp", devices, step, source, is_measured_link=not link, measured=run))
     most = MAX_DEVICES if asks_for_links else MAX_GPUS_IN_A_MACHINE if on_gpu else cores
     return GroupForecast(basis, network, most, forecasts) if forecasts else None
 

@@ -158,8 +158,9 @@ def _host_step(basis: Basis) -> tuple[float, float, float]:
     return (host, more, crowded) if launches.is_plausible else (0.0, 0.0, crowded)
 
 
-def dp_step(basis: Basis, devices: int) -> PredictedStep | None:
-    """DataParallel's step; None where the record of one device or step 01 lacks what it needs.
+def dp_step(basis: Basis, devices: int, link: Link | None = None) -> PredictedStep | None:
+    """DataParallel's step, on GPUs over `link` if it is given; None where the record of one device or step 01 lacks
+    what it needs.
 
     CPU cores (emulated): replicas are copied and gradients added by one core. GPUs: the host launches one step after
     another while the devices work: what takes longer sets the pace. The host's step: a forward pass, for which it
@@ -168,11 +169,11 @@ def dp_step(basis: Basis, devices: int) -> PredictedStep | None:
     else as on one device.
     """
     profile, launches, others = basis.row.profile, basis.probes.launches, devices - 1
-    if basis.row.on_gpu:  # model out and gradients back over the slowest path
+    if basis.row.on_gpu:  # model out, outputs and gradients back over the slowest path
         rates = [copy.bytes_per_second for copy in basis.probes.copies if copy.source is not None]
-        rate = min(rates) if rates and all(rates) else None
+        rate = link.bytes_per_second if link else min(rates) if rates and all(rates) else None
         static = basis.row.record.static_memory
-        size = static.parameter_bytes + static.buffer_bytes + static.gradient_bytes
+        size = static.parameter_bytes + static.buffer_bytes + static.gradient_bytes + (profile.gathered_bytes or 0)
     else:  # within one memory gradients are added up: two read, one written
         rate, size = basis.memory_rate(), 3 * basis.gradient_bytes
     if profile.replicate is None or not rate:

@@ -76,7 +76,8 @@ class StepProfile:
     gradients: Gradients | None = None
     replicate: Median | None = None
     different_convolutions: int | None = None
-    """These three: one device, as in the record."""
+    gathered_bytes: int | None = None
+    """These four: one device, as in the record."""
     bytes_moved: dict[PhaseName, int] = field(default_factory=dict)
     bucket_bytes: tuple[int, ...] = ()
 
@@ -140,6 +141,7 @@ def reduce_profile(record: Record) -> StepProfile | None:
         gradients=profile.gradients,
         replicate=median_of(profile.replicate_seconds),
         different_convolutions=profile.different_convolutions,
+        gathered_bytes=profile.gathered_bytes,
         bytes_moved=profile.bytes_moved,
         bucket_bytes=tuple(profile.bucket_bytes),
     )

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[3]
 MB = 10**6
 STATIC = {"parameters": 10 * MB, "parameter_bytes": 40 * MB, "buffer_bytes": 0, "gradient_bytes": 40 * MB,
           "optimizer_state_bytes": 40 * MB}  # fmt: skip
+TWO = Question((2,))
 IDLE = Together(workers=2, alone_seconds=1.0, together_seconds=1.0)
 
 
@@ -102,18 +103,20 @@ def dp_step(first_convolution: float, host: dict[str, float], replica: float) ->
     return dp_forecast(first_convolution, host, replica).step.seconds
 
 
-def dp_forecast(first_convolution: float, host: dict[str, float], replica: float, **changes) -> Forecast:
+def dp_forecast(
+    first_convolution: float, host: dict[str, float], replica: float, gathered=0, question=TWO, **changes
+) -> Forecast:
     """DataParallel's on two GPUs that are joined by 80 GB/s."""
     launches = {"workers": 2, "alone_seconds": 1e-5, "threads_seconds": 2e-5, "processes_seconds": 1e-5,
                 "convolution_seconds": 0.001, "first_convolution_seconds": first_convolution}  # fmt: skip
     copies = [{"source": gpu, "destination": 1 - gpu, "bytes": MB, "seconds": MB / 80e9} for gpu in (0, 1)]
     probes = make_probes("Example GPU", together=IDLE, launches=launches, copies=copies, all_reduce=None,
                          not_applicable={})  # fmt: skip
-    record = single(replicate_seconds=[replica] * 3, different_convolutions=20).model_copy(update=changes)
+    record = single(replicate_seconds=[replica] * 3, different_convolutions=20, gathered_bytes=gathered)
+    record = record.model_copy(update=changes)
     record.anatomy.ranks[0].host_seconds = {name: [seconds] * 9 for name, seconds in host.items()}
     (group,) = groups_of(record, probes=[probes])
-    (predicted,) = forecast(group, Question((2,))).forecasts
-    assert predicted.method == "dp"
+    (predicted,) = [one for one in forecast(group, question).forecasts if one.method == "dp"]
     return predicted
 
 
@@ -123,6 +126,29 @@ def test_device_0_holds_the_samples_of_all_devices_under_dataparallel():
     held = {each: dp_forecast(0.001, host, 0.005, bytes_per_sample=each).memory_bytes for each in (0, 1000, None)}
     assert held[1000] - held[0] == 16 * 1000
     assert held[None] - held[0] == 16 * 3 * 64**2
+
+
+def test_outputs_are_gathered_on_device_0_under_dataparallel():
+    """80 MB of outputs and their gradients take 1 ms more over 80 GB/s, and as much of device 0's memory."""
+    host = {"step": 0.1, "forward": 0.03, "backward": 0.05}
+    without, gathered = (dp_forecast(0.001, host, 0.005, size) for size in (0, 80 * MB))
+    assert gathered.step.seconds - without.step.seconds == pytest.approx(0.001)
+    assert gathered.memory_bytes - without.memory_bytes == 80 * MB
+
+
+def test_dataparallel_over_a_link_that_is_not_here():
+    """80 MB of model and gradients to each other device over 8 GB/s: 10 ms each. Not over links between nodes."""
+    host = {"step": 0.1, "forward": 0.03, "backward": 0.05}
+    link = Link(8e9, name="8GB/s")
+    for devices in (2, 8):
+        predicted = dp_forecast(0.001, host, 0.005, question=Question((devices,), link))
+        longest = max(0.322, 0.1 + (devices - 1) * (0.03 + 0.05) + devices * 0.005)
+        assert predicted.step.seconds == pytest.approx(longest + (devices - 1) * 0.01)
+        assert (predicted.is_measured_link, predicted.measured) == (False, None)
+        assert predicted.rests_on["link"] == "8GB/s"
+    for question in (Question((16,), link), Question((2,), link, Link(1e9)), Question((2,), None, Link(1e9))):
+        with pytest.raises(ValueError, match="not enough values"):
+            dp_forecast(0.001, host, 0.005, question=question)
 
 
 def test_dataparallel_plans_its_convolutions_in_new_threads():
