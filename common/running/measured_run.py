@@ -86,7 +86,7 @@ class MeasuredRun:
         training.loader.begin(self._start.epoch, self._start.steps_done * parts, uncounted=steps * parts)
         for batches in islice(training.endless_steps(), steps):
             training.step(batches)
-            self.progress.advance()
+            self._advance()
         self._clock.settle()
         restore(training, here, self._start)
         training.loader.wait()  # so that the first batch is there before the clock starts
@@ -160,9 +160,10 @@ class MeasuredRun:
         measured = self.recorder.record_of_all_ranks() if here.world.processes > 1 else None
         anatomy = ProfileRecord(steps=steps)
         try:
-            for anatomy in experiments.profile_steps(training, here, steps, self.progress.advance):
+            for anatomy in experiments.profile_steps(training, here, steps, self._advance):
                 record.anatomy = anatomy
         except Exception as error:  # out of memory, most likely: one bucket takes a second model
+            interrupt_if_unheard()
             who = f"rank {here.rank}: " if measured else ""
             further = " further" if record.anatomy else ""
             experiments.add_note(anatomy, f"not measured{further}: {who}{str(error) or type(error).__name__}")
@@ -202,13 +203,17 @@ class MeasuredRun:
     def _after_step(self, micro_batches: tuple[Batch, ...]) -> None:
         """Keep what was trained, move the bar, and write a checkpoint where one is due."""
         self._epoch.add_step(micro_batches)
-        interrupt_if_unheard()
-        self.progress.advance()
+        self._advance()
         if problem := self._checkpoints.after_step(self._epoch.number, self._epoch.steps_done):
             text = self.words.translate("checkpoint not written: {problem}", problem=printable(problem))
             self.progress.line(f"[yellow]{escape(text)}")
             if self.options.quiet:
                 tell(text)
+
+    def _advance(self) -> None:
+        """Between two steps: move the bar."""
+        interrupt_if_unheard()
+        self.progress.advance()
 
     def _warn(self, texts: Iterable[Message]) -> None:
         for text in texts:

@@ -42,17 +42,19 @@ def test_ctrl_c_in_a_checkpoint_lets_it_end_and_is_called_an_interruption(tmp_pa
     assert "Traceback" not in process.stderr
 
 
-def test_ctrl_c_that_other_code_swallows_ends_the_run_all_the_same(tmp_path):
-    moment = """
+@pytest.mark.parametrize("place", ["training.TrainedEpoch, 'log'", "experiments, 'measure_forward_threads'"])
+def test_ctrl_c_that_other_code_swallows_ends_the_run_all_the_same(tmp_path, place):
+    moment = f"""
+from common.examining import experiments
 from common.training import training
 def lost():
     try:
         os.kill(os.getpid(), signal.SIGINT)
     except KeyboardInterrupt:
         pass
-first(training.TrainedEpoch, 'log', lost)
+first({place}, lost)
 """
-    process = run(tmp_path, moment)
+    process = run(tmp_path, moment, "--anatomy-steps", 1)
     assert process.returncode == 130, process.stderr
     (record,) = records_in(tmp_path / "results")
     assert (record["status"], record["failure"]["message"]) == ("interrupted", "stopped from the keyboard (Ctrl-C)")
