@@ -127,7 +127,7 @@ from common.examining import experiments
 usual = experiments.measure_exchange_cost
 def failing(*arguments):
     if os.environ["RANK"] == "1":
-        raise RuntimeError("out of memory, planted")
+        raise ValueError("planted")
     return usual(*arguments)
 experiments.measure_exchange_cost = failing
 """
