@@ -16,8 +16,12 @@ if sys.version_info < (3, 11):  # noqa: UP036 (an older Python has to read this 
     sys.exit(2)
 
 
-def _tell_of_shadows(kind, error, trace):
-    """In place of a traceback: the user's own file that Python has imported as a module of its standard library."""
+def _in_one_line(kind, error, trace):
+    """In place of a traceback: Ctrl-C before a script has begun, or the user's own file that Python has imported as a
+    module of its standard library."""
+    if kind is KeyboardInterrupt:
+        sys.stderr.write("stopped from the keyboard (Ctrl-C)\n")
+        return
     files = [getattr(sys.modules.get(name), "__file__", None) for name in sys.stdlib_module_names]
     frame = trace
     while frame:  # a module that fails is not among those that are there
@@ -37,7 +41,7 @@ def _tell_of_shadows(kind, error, trace):
     os._exit(2)
 
 
-sys.excepthook = _tell_of_shadows
+sys.excepthook = _in_one_line
 
 for package in ("pydantic", "rich"):  # what every step imports before it reads its command line
     if find_spec(package) is None and "common.setup" not in sys.orig_argv:  # which installs them

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import signal
 import sys
 import time
 import traceback
@@ -28,13 +29,14 @@ MAX_WHOLE = 10**12
 def start(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's `main` and exit: 0 or the number it returns, 2 with one line on stderr after a `UsageError`."""
     forgive_output()
+    stopped = _ctrl_c_noted()
     if under_torchrun() and sys.platform == "linux":
         # A rank gets SIGTERM when torchrun dies: else it would train on, unseen, or wait to meet the others.
         end_with_parent()
         if os.getppid() == 1 and b"torch" not in Path("/proc/1/cmdline").read_bytes():  # dead before it could be asked
             sys.exit(1)
     try:
-        code = _with_all_packages(main)
+        code = _with_all_packages(main, stopped)
     except UsageError as error:
         if under_torchrun() and os.environ["LOCAL_RANK"] != "0":
             # All of them find the same. Torchrun ends the others as soon as one has ended: the first one is to speak.
@@ -50,11 +52,26 @@ def start(main: Callable[[], int | None]) -> NoReturn:
     sys.exit(code)
 
 
-def _with_all_packages(main: Callable[[], int | None]) -> int | None:
+def _ctrl_c_noted() -> list[int]:
+    """Has a number in it once Ctrl-C has come, which raises KeyboardInterrupt as ever; until a run has a record."""
+    noted: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        noted.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # else it is ignored, and stays so
+        signal.signal(signal.SIGINT, note)
+    return noted
+
+
+def _with_all_packages(main: Callable[[], int | None], stopped: list[int]) -> int | None:
     """What `main` returns. Raises `UsageError` where a package of the lab's is not there, or torch does not load."""
     try:
         return main()
     except ImportError as error:
+        if stopped:  # torch swallows it where it imports numpy, which then does not load a second time
+            raise KeyboardInterrupt from None
         name = (error.name or "").partition(".")[0]
         files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
         if name in PACKAGES and isinstance(error, ModuleNotFoundError):

@@ -62,13 +62,17 @@ def show_summary(console: Console, record: Record, path: Path, next_command: str
     """The closing table of a run that completed."""
     times, skipped = record.epoch_seconds, len(record.unreadable_files)
     mean = message("{seconds:.2f} s (mean of {count})", seconds=sum(times) / len(times), count=len(times))
-    unreadable = message("{count} images that cannot be decoded; the record names them", count=skipped)
+    unreadable = words.counted(
+        skipped,
+        "{count} image that cannot be decoded; the record names it",
+        "{count} images that cannot be decoded; the record names them",
+    )
     memory = "\n".join(_memory(record, place, words) for place in range(len(record.devices)))
     lines = [
         (message("time per epoch"), mean),
         (message("throughput"), rate_text(record.throughput, record.config, words)),
         (message("speed-up"), "" if console.quiet else "\n".join(ratios_to_earlier(record, path.parent, words))),
-        (message("skipped"), Text(words.text(unreadable), style="yellow") if skipped else ""),
+        (message("skipped"), Text(unreadable, style="yellow") if skipped else ""),
         (message("peak memory"), memory),
     ]
     lines = [(name, value) for name, value in lines if value]

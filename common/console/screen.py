@@ -36,7 +36,7 @@ def open_console(rank: int = 0, quiet: bool = False) -> Console:
     Where there is no terminal (a pipe, a log) lines are 120 characters wide, so that tables do not break at 80.
     """
     plain = Console()
-    return Console(quiet=quiet or rank != 0, highlight=False, width=None if plain.is_terminal else 120)
+    return Console(quiet=quiet or rank != 0, highlight=False, emoji=False, width=None if plain.is_terminal else 120)
 
 
 class TrainingProgress:

@@ -75,7 +75,7 @@ def profile_steps(
     for what, measure in _experiments(training, devices.kind == "cuda").items():
         try:
             measured = measure(experiment)
-        except (RuntimeError, MemoryError) as error:
+        except Exception as error:
             if has_exchange(model) and not isinstance(error, NotMeasuredError):
                 raise
             measured = {}

@@ -19,6 +19,7 @@ from common.machine.libraries import import_torchvision
 from common.machine.precision import without_tf32
 from common.records import DdpOptions, Parity
 from common.training.batch import Batch, Nested, chunks
+from common.training.by_file import left_unchanged
 from common.training.models import TrainedModel
 from common.training.training import Training
 
@@ -119,17 +120,12 @@ def ieee_fp32(model: TrainedModel) -> Iterator[None]:
     numbers. Everything else that draws (attention's own dropout, `torch.rand`, NumPy) draws the same again.
     """
     random_kinds = (nn.modules.dropout._DropoutNd, import_torchvision().ops.StochasticDepth)
-    buffers = [buffer.clone() for buffer in model.buffers()]
-    with without_tf32(), overridden(model, autocast_dtype=None, repeats_random_numbers=True), ExitStack() as layers:
+    of_model = overridden(model, autocast_dtype=None, repeats_random_numbers=True)
+    with without_tf32(), left_unchanged(model), of_model, ExitStack() as layers:
         for layer in model.modules():
             if isinstance(layer, random_kinds):
                 layers.enter_context(overridden(layer, training=False))
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for buffer, value in zip(model.buffers(), buffers, strict=True):
-                    buffer.copy_(value)
+        yield
 
 
 def draws_random_numbers(model: TrainedModel, inputs: Nested, device: torch.device) -> bool:

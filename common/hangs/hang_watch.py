@@ -41,6 +41,8 @@ FRAME = re.compile(r'File "([^"]+)", line (\d+) in (\S+)')
 NOT_OURS = ("site-packages", "/torch/", "<frozen", "/lib/python3")
 ENDED = ("", "Z")
 """States of a process that has ended: nothing is left of it, or only what its parent has not read yet."""
+UNKNOWN = "?"
+"""The state of a process that is there, without /proc to tell it, as on macOS."""
 
 
 class HangWatch:
@@ -98,8 +100,6 @@ class HangWatch:
     def killed(self) -> Failure | None:
         """A rank of this host that was ended without a word; None where none was. One that ends by itself, whatever
         the reason, closes its watch first."""
-        if state_and_parent(os.getpid()) == ("", 0):
-            return None  # no /proc, as on macOS: of no process is it known whether it has ended
         for rank in self._pids:
             if rank != self._rank and self._state(rank) in ENDED and self._file(rank, "stack").exists():
                 message = f"rank {rank} was killed: it has ended without a word, as after SIGKILL"
@@ -136,7 +136,7 @@ class HangWatch:
                     # answer a signal to the process as a whole, which is all there is with glibc before 2.30.
                     tgkill = getattr(ctypes.CDLL(None), "tgkill", lambda pid, _, number: os.kill(pid, number))
                     tgkill(pid, pid, signal.SIGUSR2)
-                if state == "T":
+                if state in ("T", UNKNOWN):
                     os.kill(pid, signal.SIGCONT)  # a stopped process answers no signal
         if state in ENDED:
             return "has ended"
@@ -154,6 +154,12 @@ class HangWatch:
 
         A process that has the rank's number by now, but another parent, is not of this torchrun: the rank has ended.
         """
+        if state_and_parent(os.getpid()) == ("", 0):
+            try:
+                os.kill(self._pids[rank], 0)  # sends nothing, and fails where there is no such process
+            except OSError:
+                return ""
+            return UNKNOWN
         state, parent = state_and_parent(self._pids[rank])
         return state if parent == os.getppid() else ""
 

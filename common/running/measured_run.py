@@ -162,7 +162,7 @@ class MeasuredRun:
         try:
             for anatomy in experiments.profile_steps(training, here, steps, self.progress.advance):
                 record.anatomy = anatomy
-        except (RuntimeError, MemoryError) as error:  # out of memory, most likely: one bucket takes a second model
+        except Exception as error:  # out of memory, most likely: one bucket takes a second model
             who = f"rank {here.rank}: " if measured else ""
             further = " further" if record.anatomy else ""
             experiments.add_note(anatomy, f"not measured{further}: {who}{str(error) or type(error).__name__}")

@@ -63,7 +63,7 @@ class FaultLab:
 
     def __init__(self, faults: Sequence[Fault], results: Path, words: Sentences) -> None:
         self._faults, self._folder, self._words = faults, results / "faults", words
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(highlight=False, emoji=False, soft_wrap=True)
         self._cures: dict[tuple, tuple[Ended, bool]] = {}
         """Cures that have been run, and whether their record is complete: several faults have the same one."""
 

@@ -125,7 +125,7 @@ def test_epochs_and_phases_survive_an_experiment_that_fails(tmp_path):
     code = """
 from common.examining import experiments
 def failing(*arguments):
-    raise RuntimeError("planted [red]")
+    raise ValueError("planted [red]")
 experiments.measure_for_prediction = failing
 """
     record = run(tmp_path, SINGLE, code)

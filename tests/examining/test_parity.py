@@ -51,6 +51,26 @@ def test_the_emulated_dataparallel_passes_and_leaves_nothing_behind():
     assert all(module.training for module in classifier.modules())
 
 
+class MasksSoManySamples(nn.Module):
+    """Its buffer has as many rows as the batch: `forward` replaces it where they differ."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 10)
+        self.register_buffer("mask", torch.ones(1, 3), persistent=False)
+
+    def forward(self, images):
+        if len(self.mask) != len(images):
+            self.mask = torch.ones(len(images), 3)
+        return self.layer(images.mean((2, 3)) * self.mask)
+
+
+def test_a_buffer_that_grows_with_the_batch_is_put_back():
+    classifier = make_classifier(MasksSoManySamples(), make_config())
+    assert check(EmulatedDataParallel(classifier, range(2))).outcome == "passed"
+    assert classifier.backbone.mask.shape == (1, 3)
+
+
 def test_one_bare_device_has_nothing_to_compare():
     classifier = small_classifier()
     assert check(classifier, devices=1).outcome == "not applicable"

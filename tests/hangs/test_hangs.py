@@ -127,7 +127,7 @@ from common.examining import experiments
 usual = experiments.measure_exchange_cost
 def failing(*arguments):
     if os.environ["RANK"] == "1":
-        raise RuntimeError("out of memory, planted")
+        raise ValueError("planted")
     return usual(*arguments)
 experiments.measure_exchange_cost = failing
 """
@@ -155,6 +155,8 @@ def test_a_killed_rank_is_told_from_one_that_has_parted(tmp_path, monkeypatch):
     assert watch.killed().rank == 1
     with monkeypatch.context() as without_proc:  # as on macOS
         without_proc.setattr(hang_watch, "state_and_parent", lambda pid: ("", 0))
+        assert watch.killed().rank == 1
+        without_proc.setattr(os, "kill", lambda pid, number: None)  # it is there: nothing tells whether it has ended
         assert watch.killed() is None
     (watch.folder / "1.stack").unlink()
     assert watch.killed() is None
@@ -224,6 +226,7 @@ act()
 """
 
 
+@pytest.mark.parametrize("has_proc", [True, False])
 @pytest.mark.parametrize(
     ("code", "place"),
     [
@@ -231,7 +234,7 @@ act()
         pytest.param(NOT_BY_THE_MAIN_THREAD_YET, "<string>:7 in act", id="the main thread is asked, and no other"),
     ],
 )
-def test_a_rank_is_asked_for_its_place(tmp_path, monkeypatch, code, place):
+def test_a_rank_is_asked_for_its_place(tmp_path, monkeypatch, code, place, has_proc):
     folder = tmp_path / "lab-run"
     monkeypatch.setattr(hang_watch.tempfile, "mkdtemp", lambda prefix: str(folder))
     monkeypatch.setattr(os, "getppid", os.getpid)  # this process's children are the other ranks
@@ -242,6 +245,9 @@ def test_a_rank_is_asked_for_its_place(tmp_path, monkeypatch, code, place):
     with subprocess.Popen(command, stdout=subprocess.PIPE) as rank_1:
         rank_1.stdout.readline()
         watch = hang_watch.HangWatch("run", here, [os.getpid(), rank_1.pid])
+        if not has_proc:  # as on macOS
+            monkeypatch.setattr(hang_watch, "state_and_parent", lambda pid: ("", 0))
+            monkeypatch.setattr(hang_watch, "sleep", lambda seconds: rank_1.poll())  # torchrun reads how it has ended
         told = watch.blame([1], "rank 0 waits").message
     assert told == f"rank 1 does not come to the exchange, at {place}; rank 0 waits"
     watch.close()

@@ -65,3 +65,30 @@ def test_an_import_that_fails_for_another_reason_keeps_its_cause():
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
     assert "direct cause" in done.stderr
+
+
+def test_ctrl_c_that_torch_swallows_as_it_loads_is_no_broken_torch(tmp_path):
+    """It does where it imports numpy, which then fails to load."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(
+        "import os, signal\n"
+        "try: os.kill(os.getpid(), signal.SIGINT)\n"
+        "except KeyboardInterrupt: pass\n"
+        "raise ImportError('cannot load module more than once per process')"
+    )
+    results = f"sys.argv = ['02', '--results-dir', {str(tmp_path)!r}]"
+    done = run_under(f"sys.path.insert(0, {str(tmp_path)!r}); {results}", STEPS[1])
+    assert (done.returncode, done.stderr) == (130, "stopped from the keyboard (Ctrl-C)\n")
+
+
+@pytest.mark.parametrize("script", STEPS)
+def test_ctrl_c_while_the_lab_itself_is_read_is_one_line(script):
+    stop = (
+        "class Stop:\n"
+        "    def find_spec(self, name, *more):\n"
+        "        if name == 'common.errors': raise KeyboardInterrupt\n"
+    )
+    code = f"import sys, runpy\n{stop}sys.meta_path.insert(0, Stop())\nrunpy.run_path({script!r}, run_name='__main__')"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=100)
+    assert done.stderr == "stopped from the keyboard (Ctrl-C)\n"
