@@ -88,6 +88,13 @@ def not_measured_yet(e: Example) -> Claims:
             )
     yield says(PREDICTION, " ".join(lines))
     gpt2 = e.row("single", model="hf:gpt2")
+    record = gpt2.record
+    yield says(
+        PREDICTION,
+        f"whose host has {record.environment.cpu_cores} cores (`h200-predicted`, {record.started_at[:10]}, torch 2.11, "
+        f"{record.config.precision}; one run of each model), by `--predict 2,4,8 --link nvlink4`. Who has such a "
+        f"machine can test it. A sample of gpt2 has {record.config.sequence_length} tokens.",
+    )
     logits = gib(gpt2.profile.gathered_bytes)
     held = gib(max(peak.peak_bytes for peak in gpt2.memory))
     yield says(PREDICTION, f"logits, {logits} GiB a GPU and step, cross the link to device 0")
