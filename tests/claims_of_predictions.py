@@ -4,8 +4,10 @@ import sys
 from statistics import fmean
 
 from conftest import ROOT
-from example_figures import Claims, Example, ms, number, of, says, us
+from example_figures import Claims, Example, gib, ms, number, of, percent, says, us
 
+from common.analysis.predicting.forecast import forecast
+from common.analysis.predicting.inputs import read_question
 from common.formats import FORMATS
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -69,6 +71,39 @@ def predictions(*folders: Example) -> Claims:
     )
 
 
+@of("h200-predicted")
+def not_measured_yet(e: Example) -> Claims:
+    lines = []
+    for part in sorted(e.report.groups, key=lambda part: part.group.rows[0].record.config.model):
+        config = part.group.rows[0].record.config
+        for method in ("ddp", "dp"):
+            of_method = [one for one in forecast(part.group, QUESTION).forecasts if one.method == method]
+            steps = " | ".join(
+                f"{ms(one.step.seconds)} ms ({FORMATS['ms'](one.step.low, one.step.high).number})" for one in of_method
+            )
+            eight = of_method[-1]
+            lines.append(
+                f"| {config.model} | {config.per_device_batch_size} | {method.upper()} | {steps} "
+                f"| {percent(eight.efficiency)} % | {gib(eight.memory_bytes)} |"
+            )
+    yield says(PREDICTION, " ".join(lines))
+    gpt2 = e.row("single", model="hf:gpt2")
+    record = gpt2.record
+    yield says(
+        PREDICTION,
+        f"whose host has {record.environment.cpu_cores} cores (`h200-predicted`, {record.started_at[:10]}, torch 2.11, "
+        f"{record.config.precision}; one run of each model), by `--predict 2,4,8 --link nvlink4`. Who has such a "
+        f"machine can test it. A sample of gpt2 has {record.config.sequence_length} tokens.",
+    )
+    logits = gib(gpt2.profile.gathered_bytes)
+    held = gib(max(peak.peak_bytes for peak in gpt2.memory))
+    yield says(PREDICTION, f"logits, {logits} GiB a GPU and step, cross the link to device 0")
+    yield says(PREDICTION, f"beyond one device's {held} GiB")
+    vit = e.row("single", model="vit_b_16").profile.different_convolutions
+    assert (vit, gpt2.profile.different_convolutions) == (1, 0)
+
+
+QUESTION = read_question("2,4,8", "nvlink4", None, None)
 NAIVE = "naive_error"
 
 

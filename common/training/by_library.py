@@ -103,8 +103,12 @@ def cannot_train(config: RunConfig, error: Exception) -> UsageError:
     else:  # that of the published weights
         transforms = import_torchvision().models.get_model_weights(name).DEFAULT.transforms
         advice = f"try --image-size {transforms.keywords['crop_size']}"
+    if "more than 1 value per channel" in reason:
+        advice = f"BatchNorm needs two samples for each device: raise --batch-size, or {advice}"
+    count = config.smallest_micro_batch_size
+    images = "1 image" if count == 1 else f"{count} images"
     return UsageError(
-        f"{config.model} cannot train on {config.smallest_micro_batch_size} images of {config.image_size} px "
+        f"{config.model} cannot train on {images} of {config.image_size} px "
         f"and {config.num_classes} classes at a time ({reason}); {advice}"
     )
 
