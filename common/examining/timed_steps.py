@@ -59,9 +59,8 @@ class PhaseClock:
         self._steps.append(defaultdict(list))
         self._replicas.append(defaultdict(list))
         self._last_gradient: Mark | None = None
-        self._phase_ended: Moment | None = None
         with record_function("step"):
-            began = self._now()
+            self._phase_ended = began = self._now()
             with self._phase:
                 yield
             self._steps[-1]["step"].append((began, self._phase_ended))
@@ -75,7 +74,8 @@ class PhaseClock:
         return batches
 
     def phase(self, name: PhaseName) -> None:
-        """The phase `name` of the step that is under way begins, and the one before it ends."""
+        """The phase `name` of the step that is under way begins where the one before it ended, or the step began: they
+        add up to it."""
         self._phase.close()
         self._phase.enter_context(self.span(name, self._phase_ended))
 

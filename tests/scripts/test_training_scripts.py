@@ -89,11 +89,10 @@ def test_parity_passes_and_is_printed(small_lab, by_step):
 
 def test_steps_add_up_to_the_host_clock(by_step):
     for record in by_step.values():
-        for seconds, rank_seconds in zip(
-            record.epoch_seconds, zip(*(r.host_epoch_seconds for r in record.ranks), strict=True), strict=True
-        ):
-            # Less than a step of these; between a step and the clock another program may have the core for a while.
-            assert seconds == pytest.approx(max(rank_seconds), rel=0.01, abs=0.025)
+        host_seconds = [max(of_ranks) for of_ranks in zip(*(r.host_epoch_seconds for r in record.ranks), strict=True)]
+        left = [host - steps for host, steps in zip(host_seconds, record.epoch_seconds, strict=True)]
+        # Between the last step and the clock another program may have the core for a while: not in every epoch.
+        assert -1e-5 < min(left) < 0.01
         assert sum(record.measured_steps) == pytest.approx(sum(record.epoch_seconds))
 
 
